@@ -1,0 +1,283 @@
+"""The one validated configuration tree: what a run does, before it does anything.
+
+Every setting has its unit in its name or its description. A preset (``presets/*.yaml``), a user's
+YAML file and command-line options are laid over each other in this order and validated once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from importlib import resources as importlib_resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gpnet_ray.errors import InputError, nearest_name_hint
+
+__all__ = [
+    "KERNELS",
+    "LATENT_SCALINGS",
+    "LAYERS",
+    "STRATEGIES",
+    "Config",
+    "DataConfig",
+    "GpConfig",
+    "NetworkConfig",
+    "ResourcesConfig",
+    "SelectionConfig",
+    "SplitConfig",
+    "TrainingConfig",
+    "load_config",
+    "preset_names",
+]
+
+Kernel: TypeAlias = Literal[
+    "laplacian", "laplacian-l1", "matern32", "matern52", "rbf", "rational-quadratic"
+]
+Layer: TypeAlias = Literal["readout_0", "readout_1"]
+LatentScaling: TypeAlias = Literal["min-max", "standard", "none"]
+Strategy: TypeAlias = Literal["max-sigma", "random", "top-k", "distance"]
+
+KERNELS: tuple[Kernel, ...] = (
+    "laplacian",
+    "laplacian-l1",
+    "matern32",
+    "matern52",
+    "rbf",
+    "rational-quadratic",
+)
+LAYERS: tuple[Layer, ...] = ("readout_0", "readout_1")
+LATENT_SCALINGS: tuple[LatentScaling, ...] = ("min-max", "standard", "none")
+STRATEGIES: tuple[Strategy, ...] = ("max-sigma", "random", "top-k", "distance")
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class DataConfig(_Section):
+    """Where crystals and targets come from; without ``dataset``, the embedded hypothetical oxides."""
+
+    dataset: Path | None = None
+    target: str = "formation_energy_per_atom"
+    unit: str = "eV/atom"
+    id_column: str = "material_id"
+    structure_column: str = "structure"
+    on_bad_structure: Literal["skip", "error"] = "skip"
+    hypothetical_count: Count = 700
+    """How many embedded hypothetical oxides to generate when no dataset is given."""
+
+
+class SplitConfig(_Section):
+    """How many materials start labelled and how many only measure the error; the rest is the pool."""
+
+    n_train: Annotated[int, Field(ge=10)] = 200
+    n_test: Annotated[int, Field(ge=2)] = 150
+
+
+class NetworkConfig(_Section):
+    """Architecture of the MEGNet (Chen et al., Chem. Mater. 31, 3564 (2019), doi:10.1021/acs.chemmater.9b01294)."""
+
+    cutoff_angstrom: Positive = 4.0
+    n_gaussians: Annotated[int, Field(ge=2)] = 100
+    gaussian_width_angstrom: Positive = 0.5
+    n_blocks: Count = 3
+    n1: Count = 64
+    n2: Count = 32
+    n3: Count = 16
+    set2set_passes: Count = 3
+    embedding_dim: Count = 16
+    layer: Layer = "readout_0"
+    """Whose activations are the latent vectors: ``readout_0`` has ``n2`` units, ``readout_1`` ``n3``."""
+
+
+class TrainingConfig(_Section):
+    """One-cycle training of the network; the loss is the mean squared error of the scaled target."""
+
+    epochs: Count = 60
+    batch_size: Count = 32
+    peak_learning_rate: Positive = 2e-3
+    warmup_fraction: Fraction = 0.2
+    final_learning_rate_ratio: Positive = 1e-3
+    gradient_clip_norm: Positive = 5.0
+    validation_fraction: Fraction = 0.1
+
+
+class GpConfig(_Section):
+    """The Gaussian process on the latent vectors."""
+
+    kernel: Kernel = "laplacian"
+    mean: Literal["constant", "zero"] = "constant"
+    latent_scaling: LatentScaling = "min-max"
+    noise_std: Positive | None = None
+    """Observation noise (target's unit); ``null``: fitted with the other hyperparameters."""
+    initial_amplitude: Positive = 1.0
+    """Where the optimiser starts, in standard deviations of the train targets."""
+    initial_length_scale: Positive = 1.0
+    """Where the optimiser starts, in units of the scaled latent space."""
+    max_evaluations: Count = 100
+    """Largest number of evaluations of the likelihood and its gradient."""
+
+
+class SelectionConfig(_Section):
+    """The active-learning loop."""
+
+    strategies: tuple[Strategy, ...] = ("max-sigma", "random")
+    cycles: Count = 100
+    batch_size: Count = 1
+    distance_cutoff: Positive | None = None
+    """Smallest distance in the scaled latent space between two picks of a batch (``distance``)."""
+    distance_cutoff_fraction: Positive = 0.1
+    """The cut-off as a share of the kernel's length scale, where ``distance_cutoff`` is ``null``."""
+
+    @model_validator(mode="after")
+    def _strategies_are_distinct(self) -> SelectionConfig:
+        if not self.strategies:
+            raise ValueError(f"name at least one strategy. Valid: {', '.join(STRATEGIES)}")
+        if len(set(self.strategies)) != len(self.strategies):
+            raise ValueError(f"strategies {list(self.strategies)} name one twice; name each once")
+        return self
+
+
+class ResourcesConfig(_Section):
+    """How the work is laid over the Ray cluster."""
+
+    address: str | None = None
+    """Ray address (``auto`` or ``host:port``); ``null``: RAY_ADDRESS if set, else a local Ray."""
+    shards: Count = 2
+    labellers: Count = 2
+    gpus_per_actor: Annotated[float, Field(ge=0)] = 0.0
+    """GPUs (fractions too) for the network, the GP and every shard."""
+    start_deadline_seconds: Positive = 120.0
+    """How long to wait for the actors before giving up with what was asked and what there is."""
+
+
+class Config(_Section):
+    """Everything that a run depends on."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "hypothetical-oxides"
+    runs_dir: Path = Path("runs")
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    data: DataConfig = DataConfig()
+    split: SplitConfig = SplitConfig()
+    network: NetworkConfig = NetworkConfig()
+    training: TrainingConfig = TrainingConfig()
+    gp: GpConfig = GpConfig()
+    selection: SelectionConfig = SelectionConfig()
+    resources: ResourcesConfig = ResourcesConfig()
+
+    @property
+    def run_dir(self) -> Path:
+        """The run's own folder."""
+        return self.runs_dir / self.name
+
+    def science_hash(self) -> str:
+        """Hash of all that can change a number: not the folder, not the resources."""
+        content = self.model_dump(mode="json", exclude={"name", "runs_dir", "resources"})
+        return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that ship with the package."""
+    folder = importlib_resources.files("gpnet_ray") / "presets"
+    return sorted(
+        p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml")
+    )
+
+
+def load_config(
+    *,
+    preset: str | None = None,
+    file: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Config:
+    """Lay a preset, a YAML file and dotted overrides (``{"training.epochs": 30}``) over the defaults.
+
+    Raises:
+        InputError: unknown preset or key (with the nearest valid name), a value of the wrong kind,
+            a file that is missing or is not a YAML mapping.
+    """
+    tree: dict[str, Any] = {}
+    if preset is not None:
+        if preset not in preset_names():
+            raise InputError(
+                f"unknown preset {preset!r}: {nearest_name_hint(preset, preset_names())}"
+            )
+        source = importlib_resources.files("gpnet_ray") / "presets" / f"{preset}.yaml"
+        _merge(tree, _parse_yaml(source.read_text("utf-8"), where=f"preset {preset}"))
+    if file is not None:
+        if not file.is_file():
+            raise InputError(f"configuration file {file} does not exist; give --config a YAML file")
+        _merge(tree, _parse_yaml(file.read_text("utf-8"), where=str(file)))
+    for key, value in (overrides or {}).items():
+        branch: Any = value
+        for part in reversed(key.split(".")):
+            branch = {part: branch}
+        _merge(tree, branch)
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise InputError(_explain(error)) from None
+
+
+def _parse_yaml(text: str, *, where: str) -> dict[str, Any]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{where} is not valid YAML: {error}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise InputError(
+            f"{where} holds a {type(content).__name__}; a mapping of sections is needed"
+        )
+    return content
+
+
+def _merge(tree: dict[str, Any], layer: Mapping[str, Any]) -> None:
+    for key, value in layer.items():
+        if isinstance(value, Mapping) and isinstance(tree.get(key), dict):
+            _merge(tree[key], value)
+        else:
+            tree[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _explain(error: ValidationError) -> str:
+    """One line a fault, with the nearest valid name for an unknown key or choice."""
+    lines = []
+    for fault in error.errors():
+        path = [str(part) for part in fault["loc"]]
+        where, value = ".".join(path), fault.get("input")
+        if fault["type"] == "extra_forbidden":
+            hint = nearest_name_hint(path[-1], _section_fields(path[:-1]))
+            lines.append(f"unknown configuration key {where!r}: {hint}")
+        elif fault["type"] == "literal_error":
+            hint = nearest_name_hint(str(value), _literal_choices(fault["ctx"]["expected"]))
+            named = path[-2] if path[-1].isdigit() else path[-1]
+            lines.append(f"{where}: unknown {named.removesuffix('s')} {value!r}: {hint}")
+        else:
+            lines.append(f"{where or 'configuration'}: {fault['msg']} (got {value!r})")
+    return "\n".join(lines)
+
+
+def _literal_choices(expected: str) -> Sequence[str]:
+    return [part.strip().strip("'") for part in expected.replace(" or ", ", ").split(",")]
+
+
+def _section_fields(path: Sequence[str]) -> Sequence[str]:
+    section: type[BaseModel] = Config
+    for part in path:
+        annotation = section.model_fields[part].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        section = annotation
+    return list(section.model_fields)
