@@ -1,0 +1,116 @@
+"""What a file holds before any crystal is parsed: checked as a whole first, since parsing is long."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpnet_ray.data.dataset import check_finite_targets, check_unique_ids, name_some
+from gpnet_ray.data.structure_parsing import RawStructure
+from gpnet_ray.errors import DataError, nearest_name_hint
+from gpnet_ray.types import FloatArray
+
+__all__ = ["ColumnNames", "RawMaterials", "check_columns", "raw_materials"]
+
+
+@dataclass(frozen=True)
+class ColumnNames:
+    """The names under which a table holds ids, structures and the target."""
+
+    material_id: str
+    structure: str
+    target: str
+
+
+@dataclass(frozen=True)
+class RawMaterials:
+    """Ids and targets that are checked, with structures that are not parsed yet.
+
+    Attributes:
+        ids: n distinct ids.
+        structures: n unparsed structures.
+        targets: float64 array of shape (n,), all finite.
+        file: the file that they come from.
+    """
+
+    ids: tuple[str, ...]
+    structures: tuple[RawStructure, ...]
+    targets: FloatArray
+    file: str
+
+
+def check_columns(present: Sequence[str], columns: ColumnNames, *, file: str) -> None:
+    """Check that a table has the three columns.
+
+    Raises:
+        DataError: naming the column that is missing, the nearest name, all columns and the option
+            that says which one to use.
+    """
+    for kind, name, option in (
+        ("id", columns.material_id, "--id-column"),
+        ("structure", columns.structure, "--structure-column"),
+        ("target", columns.target, "--target"),
+    ):
+        if name not in present:
+            raise DataError(
+                f"{file} has no {kind} column {name!r}: {nearest_name_hint(name, present)}. "
+                f"Name the right one with {option}"
+            )
+
+
+def raw_materials(
+    *,
+    ids: Sequence[object],
+    structures: Sequence[RawStructure],
+    targets: Sequence[object],
+    target: str,
+    file: str,
+) -> RawMaterials:
+    """Check the ids and targets of a whole file.
+
+    Args:
+        ids: n ids; numbers become their text.
+        structures: n unparsed structures.
+        targets: n values as the file holds them: numbers, or text of numbers.
+        target: name of the target, for messages.
+        file: the file, for messages.
+
+    Raises:
+        DataError: no rows, a row without id, duplicate ids, a target that is no number, is NaN or
+            infinite; the message names file, row (counted from 1) and id.
+    """
+    if not ids:
+        raise DataError(f"{file} has no rows; at least one material is needed")
+    names = tuple("" if value is None else str(value).strip() for value in ids)
+    check_unique_ids(names, where=file)
+    numbers = np.empty(len(names))
+    not_numbers = []
+    for row, (material_id, value) in enumerate(zip(names, targets, strict=True), start=1):
+        number = _number(value)
+        if number is None:
+            not_numbers.append(f"{material_id} (row {row}: {_shown(value)})")
+        else:
+            numbers[row - 1] = number
+    if not_numbers:
+        raise DataError(
+            f"{file}: target {target!r} is not a number for {name_some(not_numbers)}; "
+            "give every row a number or remove the row"
+        )
+    check_finite_targets(names, numbers, target=target, where=file)
+    return RawMaterials(ids=names, structures=tuple(structures), targets=numbers, file=file)
+
+
+def _number(value: object) -> float | None:
+    # bool is a subclass of int, but a column of true and false is no target to regress on.
+    if isinstance(value, bool | np.bool_ | Mapping) or value is None:
+        return None
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+
+
+def _shown(value: object) -> str:
+    return "empty" if value is None or value == "" else repr(value)[:40]

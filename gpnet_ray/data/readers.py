@@ -1,0 +1,122 @@
+"""Read a dataset of crystals and targets from any of the formats that the field uses."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from gpnet_ray.data.dataset import MaterialsDataset, RejectedMaterial
+from gpnet_ray.data.folder_reader import read_folder
+from gpnet_ray.data.json_reader import read_json
+from gpnet_ray.data.raw_materials import ColumnNames, RawMaterials
+from gpnet_ray.data.structure_parsing import BadStructureError, parse_structure
+from gpnet_ray.data.table_readers import read_csv, read_parquet
+from gpnet_ray.errors import DataError
+from gpnet_ray.progress import NullProgress, Progress
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+__all__ = ["read_dataset"]
+
+_KINDS = (
+    ".parquet; .csv with a CIF column; .json or .json.gz as in matbench; "
+    "a folder of CIF or POSCAR files with id_prop.csv"
+)
+
+
+def read_dataset(
+    path: str | Path,
+    *,
+    target: str,
+    unit: str,
+    id_column: str = "material_id",
+    structure_column: str = "structure",
+    on_bad_structure: Literal["skip", "error"] = "skip",
+    progress: Progress | None = None,
+) -> MaterialsDataset:
+    """Read crystals and targets; ids and targets of the whole file are checked before any crystal.
+
+    Args:
+        path: a Parquet, CSV or (gzipped) JSON file, or a folder with ``id_prop.csv``.
+        target: name of the target column; in a folder, only the name to report.
+        unit: unit of the target, such as ``eV/atom``.
+        id_column: name of the id column.
+        structure_column: name of the column of structures (pymatgen JSON or CIF).
+        on_bad_structure: ``skip`` sets aside crystals that do not parse, are disordered or hold an
+            unknown element, and lists them in ``rejected``; ``error`` stops at the first.
+        progress: where the progress of parsing is shown; ``None``: nowhere.
+
+    Raises:
+        DataError: missing file or column, duplicate ids, targets that are not finite numbers, no
+            usable crystal, or a bad crystal with ``on_bad_structure="error"``.
+    """
+    raw = _read_raw(Path(path), ColumnNames(id_column, structure_column, target))
+    structures, rejected = _parse_all(raw, on_bad_structure, progress or NullProgress())
+    kept = [row for row, structure in enumerate(structures) if structure is not None]
+    if not kept:
+        first = rejected[0]
+        raise DataError(
+            f"{raw.file}: none of the {len(raw.ids)} structures can be used; the first, "
+            f"{first.material_id} ({first.where}): {first.reason}"
+        )
+    return MaterialsDataset(
+        ids=tuple(raw.ids[row] for row in kept),
+        structures=tuple(structures[row] for row in kept),
+        targets=raw.targets[kept],
+        target=target,
+        unit=unit,
+        source=str(path),
+        label_note=f"column {target!r} of {path}",
+        rejected=rejected,
+    )
+
+
+def _read_raw(path: Path, columns: ColumnNames) -> RawMaterials:
+    if not path.exists():
+        raise DataError(f"dataset {path} does not exist; give --dataset one of: {_KINDS}")
+    if path.is_dir():
+        return read_folder(path, target=columns.target)
+    name = path.name.lower()
+    if name.endswith((".parquet", ".pq")):
+        return read_parquet(path, columns)
+    if name.endswith((".csv", ".csv.gz")):
+        return read_csv(path, columns)
+    if name.endswith((".json", ".json.gz")):
+        return read_json(path, columns)
+    raise DataError(f"dataset {path} is of no known kind; known: {_KINDS}")
+
+
+def _parse_all(
+    raw: RawMaterials, on_bad_structure: Literal["skip", "error"], progress: Progress
+) -> tuple[list[Structure | None], tuple[RejectedMaterial, ...]]:
+    if on_bad_structure not in ("skip", "error"):
+        raise DataError(f"on_bad_structure must be 'skip' or 'error', got {on_bad_structure!r}")
+    structures: list[Structure | None] = []
+    rejected: list[RejectedMaterial] = []
+    warned: Counter[str] = Counter()
+    with progress.task("Reading crystals", total=len(raw.ids), unit="crystals") as task:
+        for row, (material_id, text) in enumerate(zip(raw.ids, raw.structures, strict=True), 1):
+            where = f"{raw.file}, row {row}"
+            try:
+                parsed = parse_structure(text)
+            except BadStructureError as error:
+                if on_bad_structure == "error":
+                    raise DataError(
+                        f"{material_id} ({where}): {error}; mend it, or set aside such rows with "
+                        "--on-bad-structure skip"
+                    ) from None
+                structures.append(None)
+                rejected.append(RejectedMaterial(material_id, str(error), where))
+            else:
+                structures.append(parsed.structure)
+                if parsed.warnings:
+                    warned[parsed.warnings[0]] += 1
+            task.advance()
+    if warned:
+        text, _ = warned.most_common(1)[0]
+        progress.line(
+            f"pymatgen warned while reading {warned.total()} crystals, most often: {text[:160]}"
+        )
+    return structures, tuple(rejected)

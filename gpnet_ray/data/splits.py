@@ -1,0 +1,110 @@
+"""Which materials train the network, which may be bought, and which only measure the error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpnet_ray.data.dataset import check_unique_ids, name_some
+from gpnet_ray.errors import DataError
+from gpnet_ray.seeds import generator
+
+__all__ = ["Split", "load_split", "make_split"]
+
+_PARTS = ("train", "pool", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Three disjoint groups of ids, each sorted.
+
+    Attributes:
+        train: ids that start labelled.
+        pool: ids whose labels may be bought.
+        test: ids that only measure the error.
+
+    Raises:
+        DataError: an empty group, an empty id, an id that is named twice.
+    """
+
+    train: tuple[str, ...]
+    pool: tuple[str, ...]
+    test: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for part in _PARTS:
+            if not getattr(self, part):
+                raise DataError(f"split: the {part} part is empty; make the split again")
+        check_unique_ids((*self.train, *self.pool, *self.test), where="split")
+
+    def save(self, path: Path) -> None:
+        """Write the split as JSON: three lists of ids."""
+        content = {part: list(getattr(self, part)) for part in _PARTS}
+        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    def check_belongs_to(self, ids: Sequence[str]) -> None:
+        """Check that the split is one of exactly these materials.
+
+        Raises:
+            DataError: naming ids that one has and the other lacks.
+        """
+        own, given = {*self.train, *self.pool, *self.test}, set(ids)
+        if own != given:
+            raise DataError(
+                "the split was made for other materials: "
+                f"only in the split: {name_some(sorted(own - given)) or 'none'}; "
+                f"only in the dataset: {name_some(sorted(given - own)) or 'none'}"
+            )
+
+
+def make_split(ids: Sequence[str], *, n_train: int, n_test: int, seed: int) -> Split:
+    """Draw train and test at random; the rest is the pool.
+
+    The same ids in any order give the same split for the same seed.
+
+    Raises:
+        DataError: duplicate ids, or fewer materials than train, test and one for the pool need.
+    """
+    if n_train < 1 or n_test < 1:
+        raise DataError(f"n_train and n_test must be at least 1, got {n_train} and {n_test}")
+    if n_train + n_test > len(ids) - 1:
+        raise DataError(
+            f"{n_train} train + {n_test} test + at least 1 pool material are more than the "
+            f"{len(ids)} materials that there are; lower --n-train or --n-test or give more materials"
+        )
+    check_unique_ids(ids, where="split")
+    ordered = sorted(ids)
+    drawn = [ordered[row] for row in generator(seed, "split").permutation(len(ordered))]
+    return Split(
+        train=tuple(sorted(drawn[:n_train])),
+        test=tuple(sorted(drawn[n_train : n_train + n_test])),
+        pool=tuple(sorted(drawn[n_train + n_test :])),
+    )
+
+
+def load_split(path: Path) -> Split:
+    """Read a split that :meth:`Split.save` wrote.
+
+    Raises:
+        DataError: a file that is missing, is no JSON of three lists of ids, or names an id twice.
+    """
+    if not path.is_file():
+        raise DataError(f"split file {path} does not exist")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"split file {path} is damaged, not JSON ({error}); make it again"
+        ) from None
+    if not isinstance(content, dict) or set(content) != set(_PARTS):
+        raise DataError(f"split file {path} is damaged: it must hold train, pool and test")
+    for part in _PARTS:
+        names = content[part]
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise DataError(f"split file {path} is damaged: {part!r} is not a list of ids")
+    try:
+        return Split(**{part: tuple(content[part]) for part in _PARTS})
+    except DataError as error:
+        raise DataError(f"split file {path} is damaged: {error}") from None

@@ -1,0 +1,122 @@
+"""One crystal from what a file holds of it, or the reason why it cannot be used."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+__all__ = [
+    "DISORDERED",
+    "DOES_NOT_PARSE",
+    "MAX_ATOMIC_NUMBER",
+    "UNKNOWN_ELEMENT",
+    "BadStructureError",
+    "ParsedStructure",
+    "RawStructure",
+    "parse_structure",
+]
+
+DOES_NOT_PARSE = "does not parse"
+DISORDERED = "disordered"
+UNKNOWN_ELEMENT = "unknown element"
+
+MAX_ATOMIC_NUMBER = 94
+"""The network has one embedding for each element up to plutonium."""
+
+RawStructure: TypeAlias = str | Mapping[str, Any] | Path | None
+"""pymatgen JSON or CIF text, a pymatgen dictionary, a CIF or POSCAR file, or nothing."""
+
+# What pymatgen raises on malformed text, found by feeding it such; only pymatgen runs inside.
+_PARSER_ERRORS = (
+    ValueError,
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    ZeroDivisionError,
+)
+
+
+class BadStructureError(Exception):
+    """A structure cannot be used; the text starts with the category of the reason."""
+
+
+@dataclass(frozen=True)
+class ParsedStructure:
+    """An ordered crystal of known elements, and what pymatgen warned of while reading it."""
+
+    structure: Structure
+    warnings: tuple[str, ...]
+
+
+def parse_structure(raw: RawStructure) -> ParsedStructure:
+    """Read one crystal and check that the network can work on it.
+
+    Warnings of pymatgen's parsers are collected rather than printed.
+
+    Raises:
+        BadStructureError: the crystal does not parse, is disordered, or holds something that is
+            not an element with Z ≤ 94.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            structure = _structure_from(raw)
+        except _PARSER_ERRORS as error:
+            if "is not a valid Element" in str(error):
+                raise BadStructureError(f"{UNKNOWN_ELEMENT}: {error}") from None
+            detail = " ".join(f"{type(error).__name__}: {error}".split())
+            raise BadStructureError(f"{DOES_NOT_PARSE}: {detail[:200]}") from None
+        except OSError as error:
+            raise BadStructureError(f"{DOES_NOT_PARSE}: {error}") from None
+    _check(structure)
+    return ParsedStructure(structure, tuple(str(w.message) for w in caught))
+
+
+def _structure_from(raw: RawStructure) -> Structure:
+    from pymatgen.core import Structure
+
+    if isinstance(raw, Mapping):
+        return Structure.from_dict(raw)
+    if isinstance(raw, Path):
+        text = raw.read_text(encoding="utf-8")
+        return Structure.from_str(text, fmt="cif" if raw.suffix.lower() == ".cif" else "poscar")
+    if raw is None or not raw.strip():
+        raise ValueError("the structure is empty")
+    if raw.lstrip().startswith("{"):
+        return Structure.from_dict(json.loads(raw))
+    if "_cell_length_a" not in raw:
+        raise ValueError(f"neither pymatgen JSON nor CIF: {raw.strip()[:40]!r}")
+    return Structure.from_str(raw, fmt="cif")
+
+
+def _check(structure: Structure) -> None:
+    from pymatgen.core import DummySpecies
+
+    for species in structure.composition:
+        if isinstance(species, DummySpecies):
+            raise BadStructureError(f"{UNKNOWN_ELEMENT}: {species} is not an element")
+        if species.Z > MAX_ATOMIC_NUMBER:
+            raise BadStructureError(
+                f"{UNKNOWN_ELEMENT}: {species} has Z = {species.Z}, the network knows Z up to "
+                f"{MAX_ATOMIC_NUMBER}"
+            )
+    if not structure.is_ordered:
+        mixed = next(site for site in structure if not site.is_ordered)
+        raise BadStructureError(f"{DISORDERED}: a site holds {mixed.species_string}")
+    if not (
+        np.isfinite(structure.lattice.matrix).all() and np.isfinite(structure.frac_coords).all()
+    ):
+        raise BadStructureError(f"{DOES_NOT_PARSE}: coordinates are not all finite")
+    if structure.volume < 1e-3:
+        raise BadStructureError(f"{DOES_NOT_PARSE}: the cell has no volume")

@@ -1,0 +1,56 @@
+"""Tables with one material a row: Parquet, and CSV with a column of CIF text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gpnet_ray.data.raw_materials import ColumnNames, RawMaterials, check_columns, raw_materials
+from gpnet_ray.errors import DataError
+
+__all__ = ["read_csv", "read_parquet"]
+
+
+def read_parquet(path: Path, columns: ColumnNames) -> RawMaterials:
+    """Read a Parquet table whose structure column holds pymatgen JSON or CIF text.
+
+    Raises:
+        DataError: not a Parquet file, or ids, columns or targets that cannot be used.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+        check_columns(file.schema_arrow.names, columns, file=str(path))
+        wanted = [columns.material_id, columns.structure, columns.target]
+        table = file.read(columns=list(dict.fromkeys(wanted)))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path} cannot be read as Parquet: {error}") from None
+    ids, structures, targets = (table.column(name).to_pylist() for name in wanted)
+    return raw_materials(
+        ids=ids, structures=structures, targets=targets, target=columns.target, file=str(path)
+    )
+
+
+def read_csv(path: Path, columns: ColumnNames) -> RawMaterials:
+    """Read a CSV table (``.csv`` or ``.csv.gz``) whose structure column holds CIF text or pymatgen JSON.
+
+    Rows in messages are counted from 1 below the header; CIF text spans many lines of the file.
+
+    Raises:
+        DataError: not a CSV file, or ids, columns or targets that cannot be used.
+    """
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
+        raise DataError(f"{path} cannot be read as CSV: {error}") from None
+    check_columns([str(name) for name in table.columns], columns, file=str(path))
+    return raw_materials(
+        ids=table[columns.material_id].tolist(),
+        structures=table[columns.structure].tolist(),
+        targets=table[columns.target].tolist(),
+        target=columns.target,
+        file=str(path),
+    )
