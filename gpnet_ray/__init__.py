@@ -1,3 +1,65 @@
-"""Active learning for materials, distributed on Ray."""
+"""Active learning for materials, distributed on Ray.
+
+A MEGNet graph network turns a crystal into a latent vector, an exact Gaussian process on those
+vectors gives a prediction with a σ, and the material with the largest σ is labelled next.
+
+Importing the package is quick: TensorFlow, Ray and pymatgen are imported by what needs them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gpnet_ray.campaign.campaign import Campaign, CampaignResult
+    from gpnet_ray.campaign.train import train_network
+    from gpnet_ray.config import Config, load_config
+    from gpnet_ray.data.dataset import MaterialsDataset
+    from gpnet_ray.data.hypothetical_oxides import hypothetical_dataset
+    from gpnet_ray.data.readers import read_dataset
+    from gpnet_ray.data.splits import Split, make_split
+    from gpnet_ray.errors import GpnetError
+    from gpnet_ray.oracles.ionic import IonicOracle
+    from gpnet_ray.progress import make_progress
+
+__all__ = [
+    "Campaign",
+    "CampaignResult",
+    "Config",
+    "GpnetError",
+    "IonicOracle",
+    "MaterialsDataset",
+    "Split",
+    "__version__",
+    "hypothetical_dataset",
+    "load_config",
+    "make_progress",
+    "make_split",
+    "read_dataset",
+    "train_network",
+]
 
 __version__ = "0.1.0"
+
+_HOME = {
+    "Campaign": "gpnet_ray.campaign.campaign",
+    "CampaignResult": "gpnet_ray.campaign.campaign",
+    "Config": "gpnet_ray.config",
+    "GpnetError": "gpnet_ray.errors",
+    "IonicOracle": "gpnet_ray.oracles.ionic",
+    "MaterialsDataset": "gpnet_ray.data.dataset",
+    "Split": "gpnet_ray.data.splits",
+    "hypothetical_dataset": "gpnet_ray.data.hypothetical_oxides",
+    "load_config": "gpnet_ray.config",
+    "make_progress": "gpnet_ray.progress",
+    "make_split": "gpnet_ray.data.splits",
+    "read_dataset": "gpnet_ray.data.readers",
+    "train_network": "gpnet_ray.campaign.train",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)

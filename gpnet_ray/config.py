@@ -73,6 +73,9 @@ class DataConfig(_Section):
     on_bad_structure: Literal["skip", "error"] = "skip"
     hypothetical_count: Count = 700
     """How many embedded hypothetical oxides to generate when no dataset is given."""
+    label_pool_beforehand: bool | None = None
+    """Whether an oracle computes the pool's labels before the loop, to measure the error on what is
+    not yet labelled; ``null``: only for the embedded oxides, whose model costs nothing."""
 
 
 class SplitConfig(_Section):
@@ -137,6 +140,9 @@ class SelectionConfig(_Section):
     distance_cutoff_fraction: Positive = 0.1
     """The cut-off as a share of the kernel's length scale, where ``distance_cutoff`` is ``null``."""
 
+    max_failed_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """A strategy stops with an error when more of its picks than this share could not be labelled."""
+
     @model_validator(mode="after")
     def _strategies_are_distinct(self) -> SelectionConfig:
         if not self.strategies:
@@ -155,6 +161,8 @@ class ResourcesConfig(_Section):
     labellers: Count = 2
     gpus_per_actor: Annotated[float, Field(ge=0)] = 0.0
     """GPUs (fractions too) for the network, the GP and every shard."""
+    object_store_mebibytes: Annotated[int, Field(ge=80)] = 512
+    """Shared memory of a local Ray (MiB); a cluster has its own."""
     start_deadline_seconds: Positive = 120.0
     """How long to wait for the actors before giving up with what was asked and what there is."""
 
@@ -162,7 +170,8 @@ class ResourcesConfig(_Section):
 class Config(_Section):
     """Everything that a run depends on."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "hypothetical-oxides"
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
+    """Name of the run's folder; ``null``: the dataset's file name."""
     runs_dir: Path = Path("runs")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     data: DataConfig = DataConfig()
@@ -176,7 +185,11 @@ class Config(_Section):
     @property
     def run_dir(self) -> Path:
         """The run's own folder."""
-        return self.runs_dir / self.name
+        dataset = self.data.dataset
+        own_name = (
+            "hypothetical-oxides" if dataset is None else dataset.resolve().name.split(".")[0]
+        )
+        return self.runs_dir / (self.name or own_name)
 
     def science_hash(self) -> str:
         """Hash of all that can change a number: not the folder, not the resources."""

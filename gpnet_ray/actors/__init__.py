@@ -1,1 +1,1 @@
-"""TODO."""
+"""Thin Ray wrappers around the rooms that compute: no mathematics here."""

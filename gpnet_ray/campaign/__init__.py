@@ -1,1 +1,1 @@
-"""TODO."""
+"""The driver: the order of things, the journal, the run folder."""

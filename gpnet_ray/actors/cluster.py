@@ -1,0 +1,138 @@
+"""Reaching a Ray cluster, or starting a local one on the loopback address."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+import ray.exceptions
+
+from gpnet_ray.config import ResourcesConfig
+from gpnet_ray.errors import ClusterError
+
+__all__ = ["actor_options", "connected", "kill_actors", "wait_until_ready"]
+
+LOOPBACK = "127.0.0.1"
+CONNECT_TIMEOUT_SECONDS = 5.0
+
+
+@contextmanager
+def connected(resources: ResourcesConfig) -> Iterator[None]:
+    """Be connected to Ray within the block; what this call started or joined, it leaves again.
+
+    A Ray that the user's script has initialised already is used and left alone.
+
+    Raises:
+        ClusterError: the address does not answer or is not one that a driver can join.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    address = resources.address or os.environ.get("RAY_ADDRESS")
+    if address in (None, "", "local"):
+        _start_local(resources)
+    else:
+        _join(str(address))
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _start_local(resources: ResourcesConfig) -> None:
+    # Nothing is sent anywhere by a Ray that we start, and nothing listens beyond this machine.
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray.init(
+        address="local",
+        _node_ip_address=LOOPBACK,
+        include_dashboard=False,
+        object_store_memory=resources.object_store_mebibytes * 2**20,
+        logging_level=logging.ERROR,
+        log_to_driver=False,
+    )
+
+
+def _join(address: str) -> None:
+    if "://" in address:
+        raise ClusterError(
+            f"Ray address {address!r}: drivers join a cluster from one of its nodes (host:port or auto);"
+            " from outside, submit the command as a job: ray job submit -- gpnet-ray run …"
+        )
+    if address != "auto":
+        _check_answers(address)
+    try:
+        ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise ClusterError(
+            f"Ray address {address!r} cannot be joined: {error}. Start a cluster with"
+            " `ray start --head`, correct --address, or leave it out for a local Ray"
+        ) from None
+
+
+def _check_answers(address: str) -> None:
+    host, separator, port = address.rpartition(":")
+    if not (separator and host and port.isdigit()):
+        raise ClusterError(f"Ray address {address!r} is not host:port or auto; correct --address")
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_SECONDS).close()
+    except OSError as error:
+        raise ClusterError(
+            f"Ray address {address!r} does not answer ({error}). Start a cluster with"
+            " `ray start --head`, correct --address, or leave it out for a local Ray"
+        ) from None
+
+
+def actor_options(
+    resources: ResourcesConfig, *, n_actors: int, gpu: bool, threads: int | None = None
+) -> dict[str, Any]:
+    """Ray options of one of ``n_actors`` actors that run side by side.
+
+    Each asks for a CPU, or for an equal share where the cluster has fewer CPUs than actors.
+    ``threads`` limits TensorFlow in it (Ray's own OMP_NUM_THREADS does not).
+    """
+    cpus = ray.cluster_resources().get("CPU", 1.0)
+    share = min(1.0, int(100 * cpus / n_actors) / 100)
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "2"}
+    if threads is not None:
+        environment["TF_NUM_INTRAOP_THREADS"] = str(threads)
+        environment["TF_NUM_INTEROP_THREADS"] = "1"
+    return {
+        "num_cpus": share,
+        "num_gpus": resources.gpus_per_actor if gpu else 0,
+        "runtime_env": {"env_vars": environment},
+    }
+
+
+def wait_until_ready(actors: Sequence[Any], resources: ResourcesConfig) -> None:
+    """Wait until every actor runs.
+
+    Raises:
+        ClusterError: one has no place within the deadline; names what was asked and what there is.
+    """
+    pending = [actor.ping.remote() for actor in actors]
+    ready, pending = ray.wait(
+        pending, num_returns=len(pending), timeout=resources.start_deadline_seconds
+    )
+    ray.get(ready)
+    if pending:
+        total, free = ray.cluster_resources(), ray.available_resources()
+        shown = ", ".join(
+            f"{free.get(key, 0):g} of {total.get(key, 0):g} {key}" for key in ("CPU", "GPU")
+        )
+        raise ClusterError(
+            f"{len(pending)} of {len(actors)} actors had no place after"
+            f" {resources.start_deadline_seconds:g} s. Asked: {resources.gpus_per_actor:g} GPU for each"
+            f" of the GP, the network and {resources.shards} shards. Free: {shown}. Ask for fewer"
+            " --shards or a smaller resources.gpus_per_actor, or add nodes"
+        )
+
+
+def kill_actors(actors: Sequence[Any]) -> None:
+    """End actors and give their resources back."""
+    for actor in actors:
+        ray.kill(actor)

@@ -1,0 +1,121 @@
+"""The actor that holds the labelled points, their factor, and the test rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gpnet_ray.config import GpConfig, Strategy
+from gpnet_ray.types import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from gpnet_ray.evaluation.metrics import ErrorSums
+    from gpnet_ray.gp.fit import FitResult
+    from gpnet_ray.gp.hyperparameters import Hyperparameters
+    from gpnet_ray.gp.posterior import Block, PosteriorSnapshot
+    from gpnet_ray.gp.selection import PlannedCycle, Proposal
+
+__all__ = ["GpWorker"]
+
+
+class GpWorker:
+    """Fits the hyperparameters, plans picks among the shards' candidates, takes the labels in.
+
+    Built on the rows that only measure the error; TensorFlow is imported inside the methods, since
+    the driver imports this module.
+    """
+
+    def __init__(self, test_ids: Sequence[str], test_X: FloatArray, test_y: FloatArray) -> None:
+        self._test = (tuple(test_ids), test_X, test_y)
+        self._candidates: dict[str, FloatArray] = {}
+
+    def ping(self) -> bool:
+        """Answer once the process runs."""
+        return True
+
+    def fit(self, X: FloatArray, y: FloatArray, config: GpConfig) -> FitResult:
+        """Fit the hyperparameters to labelled points X (n, d), y (n,)."""
+        from gpnet_ray.gp.fit import fit_hyperparameters
+
+        return fit_hyperparameters(X, y, config=config)
+
+    def reset(
+        self,
+        hyperparameters: Hyperparameters,
+        ids: Sequence[str],
+        X: FloatArray,
+        y: FloatArray,
+    ) -> PosteriorSnapshot:
+        """Start an arm from the labelled points; the snapshot is what the shards start from."""
+        from gpnet_ray.gp.posterior import Posterior
+        from gpnet_ray.gp.scored_points import ScoredPoints
+
+        self._posterior = Posterior(hyperparameters, ids, X, y)
+        snapshot = self._posterior.snapshot()
+        test_ids, test_X, test_y = self._test
+        self._scored_test = ScoredPoints(snapshot, test_ids, test_X, reference=test_y)
+        return snapshot
+
+    def test_error_sums(self) -> ErrorSums:
+        """Error sums of the test rows as of now."""
+        sums = self._scored_test.error_sums()
+        assert sums is not None  # noqa: S101 - the test rows always have their reference
+        return sums
+
+    def test_predictions(self) -> tuple[tuple[str, ...], FloatArray, FloatArray]:
+        """Ids, mean and σ of the test rows as of now."""
+        return self._scored_test.predictions()
+
+    def plan(
+        self,
+        strategy: Strategy,
+        cycles: int,
+        batch_size: int,
+        distance_cutoff: float | None,
+        order: Sequence[str] | None,
+        *proposals: Proposal,
+    ) -> tuple[PlannedCycle, ...]:
+        """Plan as many cycles as the candidates certify (none: ask the shards for more).
+
+        ``order`` is the order in which the ``random`` strategy takes the candidates.
+        """
+        from gpnet_ray.gp.selection import Proposal, plan_cycles
+
+        self._candidates = {
+            material_id: proposal.X[row]
+            for proposal in proposals
+            for row, material_id in enumerate(proposal.ids)
+        }
+        if order is not None:
+            X = np.stack([self._candidates[material_id] for material_id in order])
+            proposals = (Proposal(ids=tuple(order), X=X, bound_of_rest=-np.inf),)
+        return plan_cycles(
+            self._posterior,
+            proposals,
+            strategy=strategy,
+            cycles=cycles,
+            batch_size=batch_size,
+            distance_cutoff=distance_cutoff,
+        )
+
+    def commit(
+        self, ids: Sequence[str], y: FloatArray, cycle_of: IntArray, n_cycles: int
+    ) -> tuple[Block, ErrorSums]:
+        """Take in labels of planned picks; the block brings the shards up to date.
+
+        Args:
+            ids: The b labelled picks, in the order of the plan.
+            y: Their labels (b,), target's unit.
+            cycle_of: The planned cycle (0-based, in this block) of each (b,).
+            n_cycles: How many cycles the block covers.
+
+        Returns:
+            The block, and the test rows' error sums after each of its cycles.
+        """
+        X = np.stack([self._candidates[material_id] for material_id in ids])
+        block = self._posterior.commit(ids, X, y)
+        sums = self._scored_test.absorb(block, cycle_of=cycle_of, n_cycles=n_cycles)
+        assert sums is not None  # noqa: S101 - the test rows always have their reference
+        return block, sums

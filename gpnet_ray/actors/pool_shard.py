@@ -1,0 +1,56 @@
+"""The actor that holds one part of the unlabelled pool and scores it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from gpnet_ray.types import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from gpnet_ray.evaluation.metrics import ErrorSums
+    from gpnet_ray.gp.posterior import Block, PosteriorSnapshot
+    from gpnet_ray.gp.selection import Proposal
+
+__all__ = ["PoolShard"]
+
+
+class PoolShard:
+    """Latents (m, d) of some of the pool's ids, kept up to date with the posterior.
+
+    ``reference`` (m,) holds the true targets where they are known beforehand (a comparison of
+    strategies on labelled data); it measures the error of what is not yet labelled and is never
+    read when picks are proposed. TensorFlow is imported inside the methods, since the driver imports this module.
+    """
+
+    def __init__(self, ids: Sequence[str], X: FloatArray, reference: FloatArray | None) -> None:
+        self._ids, self._X, self._reference = tuple(ids), X, reference
+
+    def ping(self) -> bool:
+        """Answer once the process runs."""
+        return True
+
+    def reset(self, snapshot: PosteriorSnapshot) -> ErrorSums | None:
+        """Score all points from a posterior; error sums before the first cycle."""
+        from gpnet_ray.gp.scored_points import ScoredPoints
+
+        self._points = ScoredPoints(snapshot, self._ids, self._X, reference=self._reference)
+        return self._points.error_sums()
+
+    def propose(self, limit: int) -> Proposal:
+        """Offer the ``limit`` points of largest variance and a bound on the rest."""
+        return self._points.propose(limit)
+
+    def propose_ids(self, ids: Sequence[str]) -> Proposal:
+        """Offer those of the named points that lie here, in the order named."""
+        mine = set(self._ids)
+        return self._points.propose_ids([i for i in ids if i in mine])
+
+    def absorb(self, block: Block, cycle_of: IntArray, n_cycles: int) -> ErrorSums | None:
+        """Come up to date with a block of new labels; error sums after each of its cycles."""
+        return self._points.absorb(block, cycle_of=cycle_of, n_cycles=n_cycles)
+
+    def withdraw(self, ids: Sequence[str]) -> None:
+        """Never offer the named points again (they could not be labelled)."""
+        mine = set(self._ids)
+        self._points.withdraw([i for i in ids if i in mine])

@@ -1,0 +1,295 @@
+"""One arm: a strategy's loop from the same start as every other arm.
+
+The variance never reads a label, so a round of messages plans many cycles at once; what is done with
+the outcomes is nevertheless exactly what a strictly sequential loop would do. When a material cannot
+be labelled, the cycles planned after it are planned again without it; labels that were bought ahead
+for them are kept and used when they are picked.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import ray
+
+from gpnet_ray.campaign.journal import Journal
+from gpnet_ray.campaign.label_desk import LabelDesk
+from gpnet_ray.config import SelectionConfig, Strategy
+from gpnet_ray.errors import OracleError, RunFolderError
+from gpnet_ray.oracles.protocol import LabelOutcome
+from gpnet_ray.progress import Task
+from gpnet_ray.seeds import generator
+from gpnet_ray.types import FloatArray
+
+if TYPE_CHECKING:
+    from gpnet_ray.evaluation.metrics import ErrorSums
+    from gpnet_ray.gp.hyperparameters import Hyperparameters
+    from gpnet_ray.gp.selection import PlannedCycle
+
+__all__ = ["Arm", "ArmResult", "Pick", "StartingPoint"]
+
+CANDIDATES_PER_ROUND = 1024
+"""Candidates that all shards together offer in a round; more rounds or larger ones cost about the same."""
+
+RANDOM_PICKS_PER_ROUND = 256
+
+MIN_PICKS_BEFORE_STOPPING = 10
+"""So that one early failure is not a share of 100 %."""
+
+
+@dataclass(frozen=True)
+class StartingPoint:
+    """What all arms start from: the GP's hyperparameters and the labelled points X (n, d), y (n,)."""
+
+    hyperparameters: Hyperparameters
+    ids: tuple[str, ...]
+    X: FloatArray
+    y: FloatArray
+
+
+@dataclass(frozen=True)
+class Pick:
+    """One material chosen in one cycle (1-based), with the σ it was chosen by and what became of it."""
+
+    cycle: int
+    sigma: float
+    radius: float | None
+    outcome: LabelOutcome
+
+
+@dataclass(frozen=True)
+class ArmResult:
+    """Picks in order, and error metrics before the loop (row 0) and after every cycle."""
+
+    strategy: Strategy
+    picks: tuple[Pick, ...]
+    n_labelled: tuple[int, ...]
+    test: Mapping[str, FloatArray]
+    unlabelled: Mapping[str, FloatArray] | None
+    n_unlabelled: tuple[int, ...] | None
+    test_before: tuple[tuple[str, ...], FloatArray, FloatArray]
+    test_after: tuple[tuple[str, ...], FloatArray, FloatArray]
+
+
+class Arm:
+    """Runs the cycles of one strategy over a GP actor and pool-shard actors."""
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        selection: SelectionConfig,
+        *,
+        seed: int,
+        pool_ids: Sequence[str],
+        gp: Any,
+        shards: Sequence[Any],
+        desk: LabelDesk,
+        journal: Journal,
+        events: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """Prepare an arm.
+
+        Args:
+            strategy: How the next materials are chosen.
+            selection: Cycles, batch size, distance cut-off.
+            seed: The run's seed (the ``random`` strategy's order is drawn from it).
+            pool_ids: Ids of the whole pool.
+            gp: Handle of the GP actor.
+            shards: Handles of the pool-shard actors.
+            desk: Where labels are bought.
+            journal: Where every finished cycle is written.
+            events: An earlier journal of the same run: the cycles in it are run again from the
+                labels in it, and must come out the same.
+        """
+        self._strategy, self._selection = strategy, selection
+        self._gp, self._shards, self._desk, self._journal = gp, shards, desk, journal
+        self._limit = -(-CANDIDATES_PER_ROUND // len(shards))
+        self._pool_size = len(pool_ids)
+        self._journaled = {
+            event["cycle"]: event["ids"]
+            for event in events
+            if event["event"] == "cycle" and event["strategy"] == strategy
+        }
+        order = sorted(pool_ids)
+        generator(seed, "random strategy").shuffle(order)
+        self._random_order = order if strategy == "random" else []
+        self._picks: list[Pick] = []
+        self._n_labelled: list[int] = []
+        self._test_sums: list[ErrorSums] = []
+        self._pool_sums: list[ErrorSums] = []
+        self._cutoff: float | None = None
+
+    def run(self, start: StartingPoint, task: Task) -> ArmResult:
+        """Run all cycles.
+
+        Raises:
+            OracleError: too large a share of the picks could not be labelled.
+            RunFolderError: the journal of an interrupted run holds other picks than this program makes.
+        """
+        self._reset(start)
+        before = ray.get(self._gp.test_predictions.remote())
+        done = 0
+        while done < self._selection.cycles:
+            planned = self._plan(self._selection.cycles - done)
+            outcomes = self._desk.label([i for cycle in planned for i in cycle.ids])
+            finished = planned[: _n_until_failure(planned, outcomes)]
+            self._journal_cycles(done, finished)
+            self._commit(done, finished, outcomes)
+            self._stop_if_too_many_failed()
+            done += len(finished)
+            mae = self._test_sums[-1].metrics()["mae"][-1]
+            task.advance(len(finished), note=f"test MAE {mae:.4f}")
+        return self._result(before)
+
+    def _reset(self, start: StartingPoint) -> None:
+        selection = self._selection
+        if self._strategy == "distance":
+            self._cutoff = selection.distance_cutoff or (
+                selection.distance_cutoff_fraction * _shortest_length_scale(start.hyperparameters)
+            )
+        snapshot = self._gp.reset.remote(start.hyperparameters, start.ids, start.X, start.y)
+        pool_sums = ray.get([shard.reset.remote(snapshot) for shard in self._shards])
+        self._test_sums.append(ray.get(self._gp.test_error_sums.remote()))
+        self._add_pool_sums(pool_sums)
+        self._n_labelled.append(len(start.ids))
+
+    def _plan(self, cycles: int) -> tuple[PlannedCycle, ...]:
+        selection = self._selection
+        while True:
+            order, proposals = self._proposals(cycles)
+            planned: tuple[PlannedCycle, ...] = ray.get(
+                self._gp.plan.remote(
+                    self._strategy, cycles, selection.batch_size, self._cutoff, order, *proposals
+                )
+            )
+            if planned:
+                return planned
+            if self._limit >= self._pool_size:
+                raise RuntimeError(
+                    f"no cycle of {self._strategy} could be planned from the whole pool of"
+                    f" {self._pool_size}; this is a defect of gpnet_ray, please report it"
+                )
+            self._limit *= 4
+
+    def _proposals(self, cycles: int) -> tuple[list[str] | None, list[Any]]:
+        """Ask the shards for candidates; the random strategy names the ones it wants, in order."""
+        if self._strategy != "random":
+            return None, [shard.propose.remote(self._limit) for shard in self._shards]
+        batch = self._selection.batch_size
+        wanted = self._random_order[: min(cycles, max(1, RANDOM_PICKS_PER_ROUND // batch)) * batch]
+        return wanted, [shard.propose_ids.remote(wanted) for shard in self._shards]
+
+    def _commit(
+        self,
+        done: int,
+        finished: Sequence[PlannedCycle],
+        outcomes: Mapping[str, LabelOutcome],
+    ) -> None:
+        """Take the outcomes of finished cycles into the GP, the shards and the metrics."""
+        picks = [
+            Pick(done + number, sigma, cycle.radius, outcomes[material_id])
+            for number, cycle in enumerate(finished, start=1)
+            for material_id, sigma in zip(cycle.ids, cycle.sigmas, strict=True)
+        ]
+        self._picks += picks
+        del self._random_order[: len(picks)]
+        labelled = [pick for pick in picks if pick.outcome.status == "ok"]
+        failed = [pick.outcome.material_id for pick in picks if pick.outcome.status != "ok"]
+        cycle_of = np.array([pick.cycle - done - 1 for pick in labelled], dtype=np.int32)
+        bought = np.cumsum(np.bincount(cycle_of, minlength=len(finished)))
+        self._n_labelled += (self._n_labelled[-1] + bought).tolist()
+        if failed:
+            ray.get([shard.withdraw.remote(failed) for shard in self._shards])
+        if not labelled:
+            # Nothing was learned; the errors stay as they were.
+            self._test_sums += [self._test_sums[-1].last()] * len(finished)
+            self._pool_sums += [sums.last() for sums in self._pool_sums[-1:]] * len(finished)
+            return
+        y = np.array([pick.outcome.value for pick in labelled], dtype=np.float64)
+        ids = [pick.outcome.material_id for pick in labelled]
+        block, test_sums = self._gp.commit.options(num_returns=2).remote(
+            ids, y, cycle_of, len(finished)
+        )
+        pool_sums = [shard.absorb.remote(block, cycle_of, len(finished)) for shard in self._shards]
+        self._test_sums.append(ray.get(test_sums))
+        self._add_pool_sums(ray.get(pool_sums))
+
+    def _add_pool_sums(self, sums: Sequence[ErrorSums | None]) -> None:
+        known = [part for part in sums if part is not None]
+        if known:
+            total = known[0]
+            for part in known[1:]:
+                total = total + part
+            self._pool_sums.append(total)
+
+    def _journal_cycles(self, done: int, finished: Sequence[PlannedCycle]) -> None:
+        new = []
+        for number, cycle in enumerate(finished, start=done + 1):
+            before = self._journaled.get(number)
+            if before is None:
+                new.append(
+                    {
+                        "event": "cycle",
+                        "strategy": self._strategy,
+                        "cycle": number,
+                        "ids": list(cycle.ids),
+                        "sigmas": list(cycle.sigmas),
+                        "radius": cycle.radius,
+                    }
+                )
+            elif list(cycle.ids) != before:
+                raise RunFolderError(
+                    f"cycle {number} of {self._strategy} picked {before} before the interruption and"
+                    f" {list(cycle.ids)} now; the folder was changed or another version of gpnet_ray"
+                    " made it. Run again with --overwrite, or with the version in run.json"
+                )
+        self._journal.append(*new)
+
+    def _stop_if_too_many_failed(self) -> None:
+        reasons = Counter(p.outcome.reason for p in self._picks if p.outcome.status != "ok")
+        n_failed, n_picks = reasons.total(), len(self._picks)
+        if n_picks >= MIN_PICKS_BEFORE_STOPPING and (
+            n_failed > self._selection.max_failed_share * n_picks
+        ):
+            listing = "; ".join(f"{count} × {reason}" for reason, count in reasons.most_common(5))
+            raise OracleError(
+                f"{n_failed} of {n_picks} picks of {self._strategy} could not be labelled, more than"
+                f" selection.max_failed_share = {self._selection.max_failed_share}: {listing}."
+                " Mend the oracle and go on with --resume"
+            )
+
+    def _result(self, before: tuple[tuple[str, ...], FloatArray, FloatArray]) -> ArmResult:
+        after = ray.get(self._gp.test_predictions.remote())
+        pool = _concatenate_metrics(self._pool_sums) if self._pool_sums else None
+        n_unlabelled = [int(n) for sums in self._pool_sums for n in sums.n]
+        return ArmResult(
+            strategy=self._strategy,
+            picks=tuple(self._picks),
+            n_labelled=tuple(self._n_labelled),
+            test=_concatenate_metrics(self._test_sums),
+            unlabelled=pool,
+            n_unlabelled=tuple(n_unlabelled) if pool is not None else None,
+            test_before=before,
+            test_after=after,
+        )
+
+
+def _n_until_failure(planned: Sequence[PlannedCycle], outcomes: Mapping[str, LabelOutcome]) -> int:
+    """How many cycles stand as planned: up to and with the first that holds a failure."""
+    for number, cycle in enumerate(planned, start=1):
+        if any(outcomes[i].status != "ok" for i in cycle.ids):
+            return number
+    return len(planned)
+
+
+def _concatenate_metrics(sums: Sequence[ErrorSums]) -> dict[str, FloatArray]:
+    parts = [part.metrics() for part in sums]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _shortest_length_scale(hyperparameters: Hyperparameters) -> float:
+    return float(np.min(hyperparameters.length_scale))

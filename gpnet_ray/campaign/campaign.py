@@ -1,0 +1,248 @@
+"""The campaign: the one place that knows the order of things."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.parquet as pq
+import ray.exceptions
+
+from gpnet_ray.actors.cluster import connected
+from gpnet_ray.campaign.arm import Arm, ArmResult
+from gpnet_ray.campaign.context import RunContext
+from gpnet_ray.campaign.journal import Journal, read_journal
+from gpnet_ray.campaign.labels import open_desk, true_values
+from gpnet_ray.campaign.machine import versions
+from gpnet_ray.campaign.preparation import (
+    Problem,
+    check_pool_is_large_enough,
+    screen,
+    split_problem,
+    table_oracle,
+    values_of,
+)
+from gpnet_ray.campaign.records import write_arms, write_run
+from gpnet_ray.campaign.run_folder import RunFolder
+from gpnet_ray.campaign.scorers import start_scorers, starting_point
+from gpnet_ray.campaign.stages import Latents, NetworkStage
+from gpnet_ray.campaign.tables import history_table, latents_from_table, latents_table
+from gpnet_ray.config import Config
+from gpnet_ray.data.dataset import MaterialsDataset
+from gpnet_ray.data.splits import Split, load_split
+from gpnet_ray.errors import ClusterError, RunFolderError
+from gpnet_ray.gnn.network_state import NetworkState, load_network_state
+from gpnet_ray.gp.scaling import LatentScaler
+from gpnet_ray.oracles.protocol import Oracle
+from gpnet_ray.progress import NullProgress, Progress
+from gpnet_ray.report.page import write_report
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Campaign", "CampaignResult"]
+
+
+@dataclass(frozen=True)
+class CampaignResult:
+    """A finished campaign: its folder, its summary, and its tables as pandas data frames."""
+
+    run_dir: Path
+    summary: Mapping[str, Any]
+    report: Path
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        """Errors before the loop (cycle 0) and after every cycle, one row an arm and cycle."""
+        return pq.read_table(RunFolder(self.run_dir).metrics).to_pandas()
+
+    @property
+    def picks(self) -> pd.DataFrame:
+        """Every pick in order, with the σ it was chosen by and its label."""
+        return pq.read_table(RunFolder(self.run_dir).picks).to_pandas()
+
+
+class Campaign:
+    """Trains the network, fits the GP and runs every strategy's loop from the same start.
+
+    >>> from gpnet_ray import Campaign, load_config, read_dataset
+    >>> dataset = read_dataset("oxides.parquet", target="e_form", unit="eV/atom")  # doctest: +SKIP
+    >>> result = Campaign(dataset, load_config(preset="paper")).run()  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        dataset: MaterialsDataset,
+        config: Config | None = None,
+        *,
+        oracle: Oracle | None = None,
+        split: Split | None = None,
+        network: NetworkState | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """Prepare a campaign; nothing is written before :meth:`run`.
+
+        Args:
+            dataset: The crystals, with their hidden targets or without.
+            config: Settings; the defaults where left out.
+            oracle: Where labels come from; the dataset's own targets where left out.
+            split: Ids of train, pool and test; drawn from the seed where left out.
+            network: A trained network; trained on the train rows where left out.
+            progress: Where progress is shown; nowhere where left out.
+
+        Raises:
+            InputError: the dataset has no targets and no oracle is given.
+        """
+        config = config or Config()
+        self._dataset, self._split, self._network = dataset, split, network
+        self._context = RunContext(
+            config,
+            RunFolder(config.run_dir),
+            oracle or table_oracle(dataset),
+            progress or NullProgress(),
+        )
+
+    def run(self, *, resume: bool = False, overwrite: bool = False) -> CampaignResult:
+        """Run everything, or go on with an interrupted run.
+
+        Raises:
+            RunFolderError: the run's folder is occupied and neither option says what to do with it.
+            InputError: the settings do not fit the dataset or the cluster.
+            OracleError: too many labels failed.
+        """
+        context, folder = self._context, self._context.folder
+        started = datetime.now(timezone.utc)
+        folder.check_free(resume=resume, overwrite=overwrite)
+        with context.timed("graphs"):
+            problem = screen(self._dataset, context.config, context.progress)
+        check_pool_is_large_enough(len(problem.dataset), context.config)
+        with connected(context.config.resources), _ray_errors_explained():
+            events = self._open_folder(resume=resume, overwrite=overwrite)
+            with ExitStack() as stack:
+                journal = stack.enter_context(Journal(folder.journal, next_number=len(events)))
+                if not events:
+                    journal.append(self._first_event(started))
+                self._run_stages(problem, journal, events, started, stack)
+        report = write_report(folder.path)
+        return CampaignResult(folder.path, folder.read_json(folder.summary), report)
+
+    def _run_stages(
+        self,
+        problem: Problem,
+        journal: Journal,
+        events: Sequence[Mapping[str, Any]],
+        started: datetime,
+        stack: ExitStack,
+    ) -> None:
+        context = self._context
+        desk = open_desk(context, problem, journal, events, stack)
+        split = self._read_or_draw_split(problem)
+        reference, without_label = true_values(context, problem, split, desk)
+        if without_label:
+            problem = problem.without(without_label)
+            split = split.without({r.material_id for r in without_label})
+        context.folder.write_rejected(problem.rejected)
+        latents = self._latents(problem, split, reference, journal)
+        train_latents = latents.latents[latents.rows(split.train)]
+        scaler = LatentScaler.fit(train_latents, context.config.gp.latent_scaling)
+        gp, shards = start_scorers(context, latents, scaler, split, reference, stack)
+        start = starting_point(context, gp, latents, scaler, split, reference, journal)
+        selection = context.config.selection
+        arms: list[ArmResult] = []
+        for strategy in selection.strategies:
+            arm = Arm(
+                strategy,
+                selection,
+                seed=context.config.seed,
+                pool_ids=split.pool,
+                gp=gp,
+                shards=shards,
+                desk=desk,
+                journal=journal,
+                events=events,
+            )
+            cycles = context.progress.task(
+                f"Cycles, {strategy}", total=selection.cycles, unit="cycles"
+            )
+            with context.timed(f"loop {strategy}"), cycles as task:
+                arms.append(arm.run(start, task))
+            write_arms(context, arms, problem, reference)
+        write_run(context, problem, split, reference, latents, started)
+        journal.append({"event": "finished", "strategies": list(selection.strategies)})
+
+    def _read_or_draw_split(self, problem: Problem) -> Split:
+        path = self._context.folder.split
+        if path.is_file():
+            return load_split(path)
+        split = self._split or split_problem(problem, self._context.config)
+        split.save(path)
+        return split
+
+    def _latents(
+        self, problem: Problem, split: Split, reference: Mapping[str, float], journal: Journal
+    ) -> Latents:
+        """Latents of every material, from the files of an interrupted run where they are whole."""
+        context, folder, unit = self._context, self._context.folder, problem.dataset.unit
+        if folder.latents.is_file():
+            return latents_from_table(pq.read_table(folder.latents))
+        state = self._network
+        if state is None and folder.network.is_dir():
+            state = load_network_state(folder.network)
+        options = context.actor_options(gpu=True)
+        with NetworkStage(context.config, context.progress, options) as stage:
+            if state is None:
+                with context.timed("training"):
+                    state, history = stage.train(
+                        problem.graphs.select(split.train),
+                        values_of(reference, split.train),
+                        target=problem.dataset.target,
+                        unit=unit,
+                    )
+                folder.write_table(folder.training_history, history_table(history), unit=unit)
+            state.save(folder.network)
+            with context.timed("featurising"):
+                latents = stage.featurize(state, problem.graphs)
+        folder.write_table(folder.latents, latents_table(latents), unit=unit)
+        journal.append({"event": "network", "fingerprint": state.fingerprint()})
+        return latents
+
+    def _open_folder(self, *, resume: bool, overwrite: bool) -> list[dict[str, Any]]:
+        """Make the folder, or read the journal of the run that is gone on with."""
+        context, folder = self._context, self._context.folder
+        if not resume:
+            folder.create(context.config, overwrite=overwrite)
+            return []
+        events = read_journal(folder.journal, repair=True)
+        if events and events[0].get("science_hash") != context.config.science_hash():
+            raise RunFolderError(
+                f"{folder.path} was made with other settings than those given now; give the same as"
+                f" in {folder.config}, or name another run with --name"
+            )
+        return events
+
+    def _first_event(self, started: datetime) -> dict[str, Any]:
+        return {
+            "event": "run",
+            "science_hash": self._context.config.science_hash(),
+            "versions": versions(),
+            "started": started.isoformat(timespec="seconds"),
+        }
+
+
+@contextmanager
+def _ray_errors_explained() -> Iterator[None]:
+    """Turn Ray's own failures (a dead worker, a lost node) into an error that says what to do."""
+    try:
+        yield
+    except ray.exceptions.RayTaskError as error:
+        # An exception that was raised inside an actor: show it as it was raised.
+        raise error.cause from error
+    except ray.exceptions.RayError as error:
+        raise ClusterError(
+            f"a worker process or node of the Ray cluster was lost: {error}. Labels and picks are in"
+            " the journal: go on with --resume"
+        ) from error

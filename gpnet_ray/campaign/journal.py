@@ -1,0 +1,102 @@
+"""The journal: an append-only file of JSON lines that is the truth about a run.
+
+Each line is one event with a running number and a CRC-32 of its content, flushed and fsynced before
+the program goes on. Replaying it gives every pick and every label; all other files are caches.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from gpnet_ray.errors import RunFolderError
+
+__all__ = ["Event", "Journal", "read_journal"]
+
+Event = Mapping[str, Any]
+
+
+def _encode(event: Event) -> str:
+    body = json.dumps(event, sort_keys=True, allow_nan=False)
+    return json.dumps({"crc": f"{zlib.crc32(body.encode()):08x}", "event": json.loads(body)})
+
+
+class Journal:
+    """The one writer of a journal file; opens at its end and goes on with the numbering."""
+
+    def __init__(self, path: Path, *, next_number: int = 0) -> None:
+        self._file = path.open("a", encoding="utf-8")
+        self._number = next_number
+
+    def append(self, *events: Event) -> None:
+        """Write events, in order, and return once the disk has them."""
+        if not events:
+            return
+        lines = []
+        for event in events:
+            lines.append(_encode({"number": self._number, **event}) + "\n")
+            self._number += 1
+        self._file.write("".join(lines))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def read_journal(path: Path, *, repair: bool = False) -> list[dict[str, Any]]:
+    """Read all events, checking the number and the checksum of every line.
+
+    A last line without its end (a power cut in the middle of a write) holds nothing that the
+    program had relied on: it is left out and, with ``repair``, cut off the file.
+
+    Raises:
+        RunFolderError: the file is missing, or a line other than a torn last one is damaged.
+    """
+    if not path.is_file():
+        raise RunFolderError(f"{path} does not exist; this folder holds no run to go on with")
+    content = path.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    if repair and len(whole) < len(content):
+        with path.open("rb+") as file:
+            file.truncate(len(whole))
+            os.fsync(file.fileno())
+    return list(_decode(whole.decode("utf-8", errors="replace").splitlines(), path))
+
+
+def _decode(lines: Iterable[str], path: Path) -> Iterator[dict[str, Any]]:
+    for line_number, line in enumerate(lines, start=1):
+        try:
+            record = json.loads(line)
+            event, crc = record["event"], record["crc"]
+        except (ValueError, KeyError, TypeError):
+            event, crc = None, None
+        body = json.dumps(event, sort_keys=True)
+        if not isinstance(event, dict) or crc != f"{zlib.crc32(body.encode()):08x}":
+            raise RunFolderError(
+                f"{path}, line {line_number} is damaged (its checksum does not match); restore the"
+                " file from a copy, or cut it before this line and accept that what follows is lost"
+            )
+        if event.get("number") != line_number - 1:
+            raise RunFolderError(
+                f"{path}, line {line_number} has number {event.get('number')} where"
+                f" {line_number - 1} is due: lines are missing or doubled; restore the file from a copy"
+            )
+        yield event

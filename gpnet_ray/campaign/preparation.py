@@ -1,0 +1,137 @@
+"""From a dataset to a problem: screened graphs, true labels, and the split into train, pool and test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from gpnet_ray.config import Config
+from gpnet_ray.data.dataset import MaterialsDataset, RejectedMaterial
+from gpnet_ray.data.splits import Split, make_split
+from gpnet_ray.errors import InputError
+from gpnet_ray.gnn.graphs import CrystalGraphs, build_graphs
+from gpnet_ray.oracles.protocol import Oracle
+from gpnet_ray.progress import Progress
+from gpnet_ray.types import FloatArray
+
+__all__ = [
+    "Problem",
+    "check_pool_is_large_enough",
+    "load_dataset",
+    "screen",
+    "split_problem",
+    "table_oracle",
+    "values_of",
+]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a campaign works on: crystals with usable graphs, the oracle, who is left out and why."""
+
+    dataset: MaterialsDataset
+    graphs: CrystalGraphs
+    rejected: tuple[RejectedMaterial, ...]
+
+    def without(self, rejected: tuple[RejectedMaterial, ...]) -> Problem:
+        """The same problem less some materials."""
+        gone = {r.material_id for r in rejected}
+        kept = [i for i in self.dataset.ids if i not in gone]
+        return Problem(
+            self.dataset.select(kept), self.graphs.select(kept), self.rejected + rejected
+        )
+
+
+def load_dataset(config: Config, progress: Progress) -> tuple[MaterialsDataset, Oracle]:
+    """Read the configured dataset with its hidden labels, or generate the embedded oxides.
+
+    Raises:
+        DataError: the dataset cannot be used; see :func:`gpnet_ray.data.readers.read_dataset`.
+    """
+    data = config.data
+    if data.dataset is None:
+        from gpnet_ray.data.hypothetical_oxides import hypothetical_dataset
+        from gpnet_ray.oracles.ionic import IonicOracle
+
+        dataset = hypothetical_dataset(data.hypothetical_count, seed=config.seed, progress=progress)
+        return dataset, IonicOracle()
+    from gpnet_ray.data.readers import read_dataset
+
+    dataset = read_dataset(
+        data.dataset,
+        target=data.target,
+        unit=data.unit,
+        id_column=data.id_column,
+        structure_column=data.structure_column,
+        on_bad_structure=data.on_bad_structure,
+        progress=progress,
+    )
+    return dataset, table_oracle(dataset)
+
+
+def table_oracle(dataset: MaterialsDataset) -> Oracle:
+    """The oracle that looks hidden labels up in the dataset itself (the paper's way)."""
+    from gpnet_ray.oracles.table import TableOracle
+
+    if dataset.targets is None:
+        raise InputError(
+            f"{dataset.source} has no targets; give Campaign an oracle that computes them"
+        )
+    values = dict(zip(dataset.ids, dataset.targets.tolist(), strict=True))
+    return TableOracle(values, unit=dataset.unit)
+
+
+def screen(dataset: MaterialsDataset, config: Config, progress: Progress) -> Problem:
+    """Build the graphs and leave out materials that have none.
+
+    Raises:
+        DataError: a structure is bad and the configuration says to stop at such.
+    """
+    graphs, rejected = build_graphs(
+        dataset.ids,
+        dataset.structures,
+        cutoff_angstrom=config.network.cutoff_angstrom,
+        on_bad_structure=config.data.on_bad_structure,
+        progress=progress,
+    )
+    problem = Problem(dataset, graphs, dataset.rejected)
+    return problem.without(rejected) if rejected else problem
+
+
+def check_pool_is_large_enough(n_materials: int, config: Config) -> None:
+    """Refuse a loop that asks for more materials than the pool has.
+
+    Raises:
+        InputError: says how many are asked for and how many there are.
+    """
+    split, selection = config.split, config.selection
+    n_pool = n_materials - split.n_train - split.n_test
+    if n_pool < 1:
+        raise InputError(
+            f"{split.n_train} train and {split.n_test} test rows leave nothing of"
+            f" {n_materials} materials for the pool; lower --train or --test"
+        )
+    asked = selection.cycles * selection.batch_size
+    if asked > n_pool:
+        raise InputError(
+            f"{selection.cycles} cycles of batch size {selection.batch_size} ask for {asked} materials"
+            f" and the pool has {n_pool} ({n_materials} materials less {split.n_train} train and"
+            f" {split.n_test} test); lower --cycles or --batch-size"
+        )
+
+
+def split_problem(problem: Problem, config: Config) -> Split:
+    """Split by ids, seeded."""
+    return make_split(
+        problem.dataset.ids,
+        n_train=config.split.n_train,
+        n_test=config.split.n_test,
+        seed=config.seed,
+    )
+
+
+def values_of(reference: Mapping[str, float], ids: tuple[str, ...]) -> FloatArray:
+    """Targets of the given ids, in their order."""
+    return np.array([reference[i] for i in ids], dtype=np.float64)

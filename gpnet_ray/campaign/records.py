@@ -1,0 +1,66 @@
+"""The tables and the record that a run leaves in its folder for the report and for programs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from gpnet_ray.campaign.arm import ArmResult
+from gpnet_ray.campaign.context import RunContext
+from gpnet_ray.campaign.machine import machine, versions
+from gpnet_ray.campaign.preparation import Problem, values_of
+from gpnet_ray.campaign.stages import Latents
+from gpnet_ray.campaign.tables import metrics_table, picks_table, predictions_table
+from gpnet_ray.data.splits import Split
+
+__all__ = ["write_arms", "write_run"]
+
+
+def write_arms(
+    context: RunContext,
+    arms: Sequence[ArmResult],
+    problem: Problem,
+    reference: Mapping[str, float],
+) -> None:
+    """Write metrics, picks and predictions of the arms that have ended so far."""
+    folder, unit = context.folder, problem.dataset.unit
+    formula_of = problem.dataset.formulas()
+    folder.write_table(folder.metrics, metrics_table(arms), unit=unit)
+    folder.write_table(folder.picks, picks_table(arms, formula_of), unit=unit)
+    predictions = predictions_table(arms, reference, formula_of)
+    folder.write_table(folder.predictions, predictions, unit=unit)
+
+
+def write_run(
+    context: RunContext,
+    problem: Problem,
+    split: Split,
+    reference: Mapping[str, float],
+    latents: Latents,
+    started: datetime,
+) -> None:
+    """Write what was run on what, and how long each stage took (s)."""
+    dataset = problem.dataset
+    network_error = latents.predictions[latents.rows(split.test)] - values_of(reference, split.test)
+    content = {
+        "target": dataset.target,
+        "unit": dataset.unit,
+        "source": dataset.source,
+        "label_note": dataset.label_note,
+        "n_materials": len(dataset),
+        "n_train": len(split.train),
+        "n_pool": len(split.pool),
+        "n_test": len(split.test),
+        "n_rejected": len(problem.rejected),
+        "network_test_mae": float(np.abs(network_error).mean()),
+        "timings_s": {stage: round(seconds, 2) for stage, seconds in context.timings.items()},
+        "versions": versions(),
+        "machine": machine(),
+        "started": started.isoformat(timespec="seconds"),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }
+    context.folder.write_json(context.folder.run, content)

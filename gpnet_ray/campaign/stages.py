@@ -1,0 +1,105 @@
+"""The steps before the loop, each in an actor, with its progress: train, featurise, fit the GP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import ray
+
+from gpnet_ray.actors.cluster import wait_until_ready
+from gpnet_ray.actors.network_worker import NetworkWorker
+from gpnet_ray.config import Config
+from gpnet_ray.gnn.network_state import NetworkState
+from gpnet_ray.progress import Progress
+from gpnet_ray.seeds import derive_seed
+from gpnet_ray.types import FloatArray, LatentArray
+
+if TYPE_CHECKING:
+    from gpnet_ray.gnn.graphs import CrystalGraphs
+    from gpnet_ray.gnn.training import EpochRecord
+
+__all__ = ["Latents", "NetworkStage"]
+
+
+@dataclass(frozen=True)
+class Latents:
+    """Latent vectors (n, d) and the network's own predictions (n,), by id."""
+
+    ids: tuple[str, ...]
+    latents: LatentArray
+    predictions: FloatArray
+
+    def rows(self, ids: Sequence[str]) -> list[int]:
+        """Row of each id."""
+        row_of = {material_id: row for row, material_id in enumerate(self.ids)}
+        return [row_of[i] for i in ids]
+
+
+class NetworkStage:
+    """The network actor, alive within the ``with`` block: trains, then featurises."""
+
+    def __init__(self, config: Config, progress: Progress, options: Mapping[str, Any]) -> None:
+        """``options``: the actor's Ray options."""
+        self._config, self._progress, self._options = config, progress, options
+
+    def __enter__(self) -> NetworkStage:
+        self._worker: Any = ray.remote(NetworkWorker).options(**self._options).remote()
+        wait_until_ready([self._worker], self._config.resources)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        ray.kill(self._worker)
+
+    def train(
+        self, graphs: CrystalGraphs, targets: FloatArray, *, target: str, unit: str
+    ) -> tuple[NetworkState, list[EpochRecord]]:
+        """Train on labelled crystals; returns the best network and a record an epoch."""
+        config = self._config
+        stream = self._worker.train.options(num_returns="streaming").remote(
+            graphs,
+            targets,
+            network=config.network,
+            training=config.training,
+            seed=derive_seed(config.seed, "network"),
+            target=target,
+            unit=unit,
+        )
+        history: list[EpochRecord] = []
+        state: NetworkState | None = None
+        with self._progress.task(
+            "Training the network", total=config.training.epochs, unit="epochs"
+        ) as task:
+            for reference in stream:
+                item = ray.get(reference)
+                if isinstance(item, NetworkState):
+                    state = item
+                    continue
+                history.append(item)
+                task.advance(
+                    note=f"train MAE {item.train_mae:.4f}, validation {item.validation_mae:.4f} {unit}"
+                )
+        if state is None:
+            raise RuntimeError("the training stream ended without a network")
+        return state, history
+
+    def featurize(self, state: NetworkState, graphs: CrystalGraphs) -> Latents:
+        """Latents and predictions of every crystal, in the order of ``graphs.ids``."""
+        stream = self._worker.featurize.options(num_returns="streaming").remote(
+            ray.put(state), ray.put(graphs)
+        )
+        latent_of: dict[str, LatentArray] = {}
+        prediction_of: dict[str, float] = {}
+        with self._progress.task("Featurising", total=len(graphs), unit="crystals") as task:
+            for reference in stream:
+                batch = ray.get(reference)
+                latent_of.update(zip(batch.ids, batch.latents, strict=True))
+                prediction_of.update(zip(batch.ids, batch.predictions, strict=True))
+                task.advance(len(batch.ids))
+        return Latents(
+            ids=graphs.ids,
+            latents=np.stack([latent_of[i] for i in graphs.ids]),
+            predictions=np.array([prediction_of[i] for i in graphs.ids]),
+        )

@@ -1,0 +1,166 @@
+"""Arrow tables of a run: what the Parquet files of the run folder hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from gpnet_ray.campaign.arm import ArmResult
+from gpnet_ray.campaign.stages import Latents
+from gpnet_ray.types import FloatArray
+
+if TYPE_CHECKING:
+    from gpnet_ray.gnn.training import EpochRecord
+
+__all__ = [
+    "history_table",
+    "latents_from_table",
+    "latents_table",
+    "metrics_table",
+    "picks_table",
+    "predictions_table",
+    "reference_table",
+]
+
+METRICS = ("mae", "rmse", "r2", "coverage_2sigma")
+
+
+def history_table(history: Iterable[EpochRecord]) -> pa.Table:
+    """One row an epoch; MAE in the target's unit, seconds of wall time."""
+    names = ("epoch", "learning_rate", "train_mae", "validation_mae", "seconds")
+    rows = list(history)
+    return pa.table({name: [getattr(row, name) for row in rows] for name in names})
+
+
+def reference_table(values: Mapping[str, float]) -> pa.Table:
+    """The true target of every material, where it is known beforehand."""
+    return pa.table({"material_id": list(values), "target": list(values.values())})
+
+
+def latents_table(latents: Latents) -> pa.Table:
+    """One row a material: latent vector (float32) and the network's own prediction."""
+    flat = pa.array(latents.latents.reshape(-1), type=pa.float32())
+    column = pa.FixedSizeListArray.from_arrays(flat, latents.latents.shape[1])
+    return pa.table(
+        {
+            "material_id": list(latents.ids),
+            "latent": column,
+            "network_prediction": latents.predictions,
+        }
+    )
+
+
+def latents_from_table(table: pa.Table) -> Latents:
+    """The reverse of :func:`latents_table`."""
+    column = table.column("latent").combine_chunks()
+    width = column.type.list_size
+    return Latents(
+        ids=tuple(table.column("material_id").to_pylist()),
+        latents=column.flatten().to_numpy().reshape(-1, width).astype(np.float32),
+        predictions=table.column("network_prediction").to_numpy().astype(np.float64),
+    )
+
+
+def metrics_table(arms: Iterable[ArmResult]) -> pa.Table:
+    """One row an arm and cycle; cycle 0 is before the loop. Unknown values are null."""
+    schema = pa.schema(
+        [
+            ("strategy", pa.string()),
+            ("cycle", pa.int64()),
+            ("n_labelled", pa.int64()),
+            ("n_unlabelled", pa.int64()),
+            *((f"test_{name}", pa.float64()) for name in METRICS),
+            *((f"unlabelled_{name}", pa.float64()) for name in METRICS),
+        ]
+    )
+    rows = []
+    for arm in arms:
+        for cycle, n_labelled in enumerate(arm.n_labelled):
+            row: dict[str, Any] = {
+                "strategy": arm.strategy,
+                "cycle": cycle,
+                "n_labelled": n_labelled,
+                "n_unlabelled": None if arm.n_unlabelled is None else arm.n_unlabelled[cycle],
+            }
+            for measure, values in (("test", arm.test), ("unlabelled", arm.unlabelled)):
+                for name in METRICS:
+                    number = None if values is None else float(values[name][cycle])
+                    row[f"{measure}_{name}"] = (
+                        None if number is None or math.isnan(number) else number
+                    )
+            rows.append(row)
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def picks_table(arms: Iterable[ArmResult], formula_of: Mapping[str, str]) -> pa.Table:
+    """One row a pick, in the order of picking; a failed pick has no label and its reason."""
+    schema = pa.schema(
+        [
+            ("strategy", pa.string()),
+            ("cycle", pa.int64()),
+            ("material_id", pa.string()),
+            ("formula", pa.string()),
+            ("sigma", pa.float64()),
+            ("radius", pa.float64()),
+            ("status", pa.string()),
+            ("label", pa.float64()),
+            ("reason", pa.string()),
+            ("tries", pa.int64()),
+            ("seconds", pa.float64()),
+        ]
+    )
+    rows = [
+        {
+            "strategy": arm.strategy,
+            "cycle": pick.cycle,
+            "material_id": pick.outcome.material_id,
+            "formula": formula_of[pick.outcome.material_id],
+            "sigma": float(pick.sigma),
+            "radius": pick.radius,
+            "status": pick.outcome.status,
+            "label": pick.outcome.value,
+            "reason": pick.outcome.reason,
+            "tries": pick.outcome.tries,
+            "seconds": pick.outcome.seconds,
+        }
+        for arm in arms
+        for pick in arm.picks
+    ]
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def predictions_table(
+    arms: Sequence[ArmResult], targets: Mapping[str, float], formula_of: Mapping[str, str]
+) -> pa.Table:
+    """Mean and σ of every test row before and after each arm's loop."""
+    parts = [
+        _stage_predictions(arm.strategy, stage, prediction, targets, formula_of)
+        for arm in arms
+        for stage, prediction in (("before", arm.test_before), ("after", arm.test_after))
+    ]
+    return pa.concat_tables(parts)
+
+
+def _stage_predictions(
+    strategy: str,
+    stage: str,
+    prediction: tuple[tuple[str, ...], FloatArray, FloatArray],
+    targets: Mapping[str, float],
+    formula_of: Mapping[str, str],
+) -> pa.Table:
+    ids, mean, sigma = prediction
+    return pa.table(
+        {
+            "strategy": [strategy] * len(ids),
+            "stage": [stage] * len(ids),
+            "material_id": list(ids),
+            "formula": [formula_of[i] for i in ids],
+            "target": [targets[i] for i in ids],
+            "mean": mean,
+            "sigma": sigma,
+        }
+    )
