@@ -1,1 +1,1 @@
-"""TODO."""
+"""The Gaussian process: kernels, an exact posterior that grows in place, fit and selection."""

@@ -1,0 +1,87 @@
+"""The numbers that a fitted Gaussian process consists of beside its data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from gpnet_ray.config import KERNELS
+from gpnet_ray.errors import InputError, nearest_name_hint
+
+__all__ = ["Hyperparameters"]
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """Kernel, its parameters, the noise and the mean of a Gaussian process.
+
+    Attributes:
+        kernel: Name of the kernel, one of ``gpnet_ray.config.KERNELS``.
+        amplitude: Prior standard deviation, target's unit; k(x, x) = amplitude².
+        length_scale: In units of the scaled latent space; one number, or one a dimension.
+        noise_std: Standard deviation of the observation noise, target's unit.
+        mean: Constant mean, target's unit.
+    """
+
+    kernel: str
+    amplitude: float
+    length_scale: float | tuple[float, ...]
+    noise_std: float
+    mean: float
+
+    def __post_init__(self) -> None:
+        """Validate once.
+
+        Raises:
+            InputError: unknown kernel, or a number outside its range (with the value).
+        """
+        if self.kernel not in KERNELS:
+            raise InputError(
+                f"unknown kernel {self.kernel!r}: {nearest_name_hint(self.kernel, KERNELS)}"
+            )
+        lengths = self.lengths
+        if not lengths or not all(math.isfinite(v) and v > 0 for v in (self.amplitude, *lengths)):
+            raise InputError(
+                f"amplitude {self.amplitude} and length scale {self.length_scale} have to be positive and finite; fit them again"
+            )
+        if not (math.isfinite(self.noise_std) and self.noise_std >= 0):
+            raise InputError(f"noise_std {self.noise_std} has to be finite and not negative")
+        if not math.isfinite(self.mean):
+            raise InputError(f"mean {self.mean} has to be finite")
+
+    @property
+    def lengths(self) -> tuple[float, ...]:
+        """The length scale as a tuple: of one number, or of one a latent dimension."""
+        return self.length_scale if isinstance(self.length_scale, tuple) else (self.length_scale,)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a dict of JSON types."""
+        content = asdict(self)
+        if isinstance(self.length_scale, tuple):
+            content["length_scale"] = list(self.length_scale)
+        return content
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Hyperparameters:
+        """Rebuild from :meth:`to_json`'s dict.
+
+        Raises:
+            InputError: a missing entry, or one out of range.
+        """
+        try:
+            length = content["length_scale"]
+            return cls(
+                kernel=str(content["kernel"]),
+                amplitude=float(content["amplitude"]),
+                length_scale=tuple(float(v) for v in length)
+                if isinstance(length, (list, tuple))
+                else float(length),
+                noise_std=float(content["noise_std"]),
+                mean=float(content["mean"]),
+            )
+        except KeyError as error:
+            raise InputError(
+                f"the hyperparameters lack {error}; write them with to_json()"
+            ) from None
