@@ -1,1 +1,1 @@
-"""TODO."""
+"""The report of a run: summary for programs, figures, one HTML page, the table in the terminal."""

@@ -1,0 +1,44 @@
+"""Write the report of a run: ``summary.json``, figures, and one HTML page that needs no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gpnet_ray.report.html import page_html
+from gpnet_ray.report.panels import draw_panels
+from gpnet_ray.report.run_folder import read_run_folder
+from gpnet_ray.report.summary import summarise, to_strict_json
+
+__all__ = ["write_report"]
+
+
+def write_report(run_dir: Path) -> Path:
+    """Write ``summary.json`` and ``report/`` into a run folder, over what stood there.
+
+    The page is written last, so that an ``index.html`` always has its figures and its summary.
+
+    Args:
+        run_dir: folder of a finished run.
+
+    Returns:
+        Path of ``report/index.html``.
+
+    Raises:
+        RunFolderError: the folder or one of its files is missing or unusable; nothing was written.
+    """
+    run = read_run_folder(run_dir)
+    summary = summarise(run)
+    folder = run.path / "report"
+    folder.mkdir(exist_ok=True)
+    panels = draw_panels(run, summary, folder)
+    _write(run.path / "summary.json", to_strict_json(summary))
+    index = folder / "index.html"
+    _write(index, page_html(summary, panels))
+    return index
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that is never seen half-written."""
+    draft = path.with_name(f".{path.name}.draft")
+    draft.write_text(text, "utf-8")
+    draft.replace(path)

@@ -1,0 +1,254 @@
+"""All the numbers of a run in one dictionary, for programs: the content of ``summary.json``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpnet_ray.evaluation.comparison import LearningCurve, Measure, compare_arms
+from gpnet_ray.report.run_folder import ERROR_MEASURES, Columns, RunFolder, read_run_folder
+
+__all__ = ["arm_rows", "build_summary", "learning_curve", "summarise", "to_strict_json"]
+
+FORMAT_VERSION = 1
+PICKS_SHOWN = 10
+
+
+def build_summary(run_dir: Path) -> dict[str, Any]:
+    """Read a run folder and work out what ``summary.json`` holds.
+
+    Errors are in the target's unit (``units`` names the unit of every quantity), coverage is a
+    fraction, a number that is unknown or undefined is ``None``; nothing in it is NaN or infinite.
+    ``before`` and ``after`` are the first and the last row of each arm in ``metrics.parquet``.
+
+    Raises:
+        RunFolderError: the folder or one of its files is missing or unusable.
+    """
+    return summarise(read_run_folder(run_dir))
+
+
+def summarise(run: RunFolder) -> dict[str, Any]:
+    """Work out the content of ``summary.json`` from a run folder that was read already."""
+    info = run.info
+    arms = [_arm(run, arm) for arm in run.arms]
+    savings = [
+        dataclasses.asdict(saving)
+        for measure in ("test", "unlabelled")
+        for saving in compare_arms(_curves(run, measure), measure=measure)
+    ]
+    cleaned: dict[str, Any] = _without_nonfinite(
+        {
+            "format": FORMAT_VERSION,
+            "name": run.config.get("name") or run.path.name,
+            "target": info["target"],
+            "unit": info["unit"],
+            "units": _units(str(info["unit"])),
+            "source": info["source"],
+            "label_note": info["label_note"],
+            "materials": {
+                key: info[key]
+                for key in ("n_materials", "n_train", "n_pool", "n_test", "n_rejected")
+            },
+            "rejected_reasons": _rejected_reasons(run.rejected),
+            "network": _network(run),
+            "gp": _gp(run.gp),
+            "arms": arms,
+            "label_saving": savings,
+            "failed_labels": _failed_labels(run.picks),
+            "settings": run.config,
+            "timings_s": info.get("timings_s", {}),
+            "versions": info.get("versions", {}),
+            "machine": info.get("machine", {}),
+            "started": info.get("started"),
+            "command": info.get("command"),
+        }
+    )
+    return cleaned
+
+
+def to_strict_json(summary: Mapping[str, Any]) -> str:
+    """Write a summary as JSON that every parser reads: no NaN, UTF-8, a final newline."""
+    return json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def arm_rows(columns: Columns, arm: str) -> Columns:
+    """Return the rows of one arm."""
+    mine = columns["strategy"] == arm
+    return {name: column[mine] for name, column in columns.items()}
+
+
+def learning_curve(run: RunFolder, arm: str, measure: Measure) -> LearningCurve | None:
+    """Return the MAE of an arm over its labels, without the cycles in which it is unknown.
+
+    ``None`` where it is never known.
+    """
+    rows = arm_rows(run.metrics, arm)
+    error = rows[f"{measure}_mae"]
+    known = np.isfinite(error)
+    if not known.any():
+        return None
+    return LearningCurve(arm=arm, n_labelled=rows["n_labelled"][known], error=error[known])
+
+
+def _curves(run: RunFolder, measure: Measure) -> list[LearningCurve]:
+    curves = (learning_curve(run, arm, measure) for arm in run.arms)
+    return [curve for curve in curves if curve is not None]
+
+
+def _units(unit: str) -> dict[str, str]:
+    of_target = dict.fromkeys(("mae", "rmse", "sigma", "label", "mean", "residual"), unit)
+    return {
+        **of_target,
+        "r2": "1",
+        "coverage_2sigma": "1 (fraction of the rows)",
+        "label_saving": "1 (labels per label)",
+        "radius": "scaled latent space",
+        "timings_s": "s",
+    }
+
+
+def _arm(run: RunFolder, arm: str) -> dict[str, Any]:
+    rows, picks = arm_rows(run.metrics, arm), arm_rows(run.picks, arm)
+    return {
+        "strategy": arm,
+        "cycles": int(rows["cycle"][-1] - rows["cycle"][0]),
+        "n_labelled_before": int(rows["n_labelled"][0]),
+        "n_labelled_after": int(rows["n_labelled"][-1]),
+        "labels_bought": int(rows["n_labelled"][-1] - rows["n_labelled"][0]),
+        "picks": _size(picks),
+        "labels_failed": int((picks["status"] != "ok").sum()),
+        "oracle_seconds": float(np.nansum(picks["seconds"])),
+        "test": _before_after(rows, "test"),
+        "unlabelled": {
+            **_before_after(rows, "unlabelled"),
+            "n_before": _count(rows["n_unlabelled"][0]),
+            "n_after": _count(rows["n_unlabelled"][-1]),
+        },
+        "radius": _radius(run, arm, picks),
+        "first_picks": _pick_records(picks, slice(None, PICKS_SHOWN)),
+        "last_picks": _pick_records(
+            picks, slice(max(PICKS_SHOWN, _size(picks) - PICKS_SHOWN), None)
+        ),
+    }
+
+
+def _count(value: float) -> int | None:
+    return int(value) if math.isfinite(value) else None
+
+
+def _before_after(rows: Columns, on: str) -> dict[str, dict[str, float]]:
+    return {
+        stage: {measure: float(rows[f"{on}_{measure}"][row]) for measure in ERROR_MEASURES}
+        for stage, row in (("before", 0), ("after", -1))
+    }
+
+
+def _radius(run: RunFolder, arm: str, picks: Columns) -> dict[str, Any] | None:
+    """What became of the distance between picks: ``None`` where the arm keeps no distance."""
+    used = picks["radius"]
+    known = np.isfinite(used)
+    if not known.any():
+        return None
+    asked = _asked_radius(run)
+    # Only floating-point noise may make a kept radius differ from the one asked for.
+    shrunken = known & (used < asked * (1 - 1e-9)) if asked is not None else np.zeros_like(known)
+    return {
+        "strategy": arm,
+        "asked": asked,
+        "smallest_used": float(used[known].min()),
+        "cycles_with_smaller_radius": sorted(set(picks["cycle"][shrunken].tolist())),
+        "cycles": len(set(picks["cycle"][known].tolist())),
+    }
+
+
+def _asked_radius(run: RunFolder) -> float | None:
+    selection = run.config.get("selection") or {}
+    if selection.get("distance_cutoff") is not None:
+        return float(selection["distance_cutoff"])
+    fraction = selection.get("distance_cutoff_fraction")
+    length_scale = (run.gp.get("hyperparameters") or {}).get("length_scale")
+    if fraction is None or length_scale is None:
+        return None
+    return float(fraction) * float(length_scale)
+
+
+def _pick_records(picks: Columns, which: slice) -> list[dict[str, Any]]:
+    names = ("cycle", "material_id", "formula", "sigma", "status", "label")
+    shown = {name: picks[name][which].tolist() for name in names}
+    if "mean" in picks:
+        shown["mean"] = picks["mean"][which].tolist()
+        shown["residual"] = (picks["label"][which] - picks["mean"][which]).tolist()
+    return [dict(zip(shown, values, strict=True)) for values in zip(*shown.values(), strict=True)]
+
+
+def _failed_labels(picks: Columns) -> list[dict[str, Any]]:
+    names = ("strategy", "cycle", "material_id", "formula", "status", "reason", "tries", "seconds")
+    rows = np.flatnonzero(picks["status"] != "ok")
+    return [{name: picks[name][row : row + 1].tolist()[0] for name in names} for row in rows]
+
+
+def _rejected_reasons(rejected: Iterable[Mapping[str, str]]) -> list[dict[str, Any]]:
+    """Count the reasons, the most frequent first; one material of each as an example."""
+    example: dict[str, Mapping[str, str]] = {}
+    counts: Counter[str] = Counter()
+    for row in rejected:
+        counts[row["reason"]] += 1
+        example.setdefault(row["reason"], row)
+    return [
+        {
+            "reason": reason,
+            "count": count,
+            "example_id": example[reason]["material_id"],
+            "example_where": example[reason]["where"],
+        }
+        for reason, count in counts.most_common()
+    ]
+
+
+def _network(run: RunFolder) -> dict[str, Any]:
+    history = run.history
+    network: dict[str, Any] = {
+        "test_mae": run.info.get("network_test_mae"),
+        "epochs": _size(history),
+        "seconds": float(np.nansum(history["seconds"])),
+        "best_epoch": None,
+        "best_validation_mae": None,
+        "train_mae_at_best_epoch": None,
+    }
+    if np.isfinite(history["validation_mae"]).any():
+        best = int(np.nanargmin(history["validation_mae"]))
+        network["best_epoch"] = int(history["epoch"][best])
+        network["best_validation_mae"] = float(history["validation_mae"][best])
+        network["train_mae_at_best_epoch"] = float(history["train_mae"][best])
+    return network
+
+
+def _gp(gp: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "hyperparameters": gp.get("hyperparameters", {}),
+        "evaluations": len(gp.get("trace") or ()),
+        "seconds": gp.get("seconds"),
+        "warnings": list(gp.get("warnings") or ()),
+    }
+
+
+def _size(columns: Columns) -> int:
+    return len(next(iter(columns.values())))
+
+
+def _without_nonfinite(value: Any) -> Any:
+    """Replace NaN and infinities by ``None`` and what JSON does not know (dates) by its text."""
+    if isinstance(value, Mapping):
+        return {str(key): _without_nonfinite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_nonfinite(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, (bool, int, str)) else str(value)

@@ -1,0 +1,79 @@
+"""The result table that a run prints in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from gpnet_ray.report.words import (
+    error_text,
+    label_saving_sentence,
+    network_sentence,
+    percent_text,
+    radius_sentence,
+    result_rows,
+)
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["summary_table"]
+
+
+def summary_table(summary: Mapping[str, Any]) -> Table:
+    """Lay out the results of a run for ``rich.console.Console.print``.
+
+    Args:
+        summary: what :func:`gpnet_ray.report.summary.build_summary` returns, or ``summary.json``.
+
+    Returns:
+        One line for the common start and one for the end of each arm. Below it: the network's own
+        error, the label saving, the radius of arms that keep a distance, failed labels.
+    """
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    unit = summary["unit"]
+    table = Table(
+        title=escape(f"{summary['name']}: {summary['target']} ({unit})"),
+        title_style="bold",
+        title_justify="left",
+        caption=escape("\n".join(_lines_below(summary))),
+        caption_style="",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("arm")
+    for heading in (
+        *("labels\nbought", "test\nMAE", "test\nRMSE", "test\nR²"),
+        *("within\n2σ", "MAE on the\nunlabelled"),
+    ):
+        table.add_column(heading, justify="right")
+    for row in result_rows(summary):
+        table.add_row(
+            escape(row.arm),
+            f"{row.labels:,}",
+            error_text(row.mae),
+            error_text(row.rmse),
+            error_text(row.r2),
+            percent_text(row.coverage_2sigma),
+            error_text(row.unlabelled_mae),
+        )
+    return table
+
+
+def _lines_below(summary: Mapping[str, Any]) -> list[str]:
+    unit = summary["unit"]
+    network = network_sentence(summary)
+    lines = [] if network is None else [network]
+    lines += [label_saving_sentence(saving, unit) for saving in summary["label_saving"]]
+    lines += [radius_sentence(arm["radius"]) for arm in summary["arms"] if arm["radius"]]
+    failed = len(summary["failed_labels"])
+    if failed:
+        lines.append(
+            f"{failed:,} label{'s' if failed > 1 else ''} could not be had; the report lists them."
+        )
+    lines.append(f"Labels: {summary['label_note']}")
+    return lines

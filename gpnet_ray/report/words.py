@@ -1,0 +1,154 @@
+"""Numbers as people read them: one formatting for the page, the figures and the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = [
+    "ResultRow",
+    "error_text",
+    "label_saving_sentence",
+    "network_sentence",
+    "percent_text",
+    "quantity_name",
+    "radius_sentence",
+    "result_rows",
+]
+
+UNKNOWN = "–"
+MEASURED_ON = {"test": "test rows", "unlabelled": "materials that were still unlabelled"}
+
+
+def quantity_name(target: str, unit: str) -> str:
+    """Name a target for people: without underscores and without what the unit says already.
+
+    >>> quantity_name("formation_energy_per_atom", "eV/atom")
+    'Formation energy'
+    >>> quantity_name("band_gap", "eV")
+    'Band gap'
+    """
+    name = target.replace("_", " ").strip()
+    if unit.endswith("/atom"):
+        name = name.removesuffix(" per atom")
+    return name[:1].upper() + name[1:] if name else target
+
+
+def error_text(value: float | None) -> str:
+    """Four decimals for numbers of ordinary size, four significant digits for others.
+
+    >>> error_text(0.09090), error_text(1234.5), error_text(0.0), error_text(None)
+    ('0.0909', '1234', '0.0000', '–')
+    """
+    if value is None:
+        return UNKNOWN
+    return f"{value:.4f}" if value == 0 or 0.001 <= abs(value) < 100 else f"{value:.4g}"
+
+
+def percent_text(fraction: float | None) -> str:
+    """Write a fraction as a percentage with one decimal.
+
+    >>> percent_text(0.8795)
+    '88.0 %'
+    """
+    return UNKNOWN if fraction is None else f"{100 * fraction:.1f} %"
+
+
+@dataclass(frozen=True)
+class ResultRow:
+    """One line of the result table: an arm at one stage.
+
+    Attributes:
+        arm: what the line is about.
+        labels: labels bought until then.
+        mae, rmse, r2, coverage_2sigma: on the test rows.
+        unlabelled_mae: MAE on what the arm has not labelled yet.
+    """
+
+    arm: str
+    labels: int
+    mae: float | None
+    rmse: float | None
+    r2: float | None
+    coverage_2sigma: float | None
+    unlabelled_mae: float | None
+
+
+def result_rows(summary: Mapping[str, Any]) -> tuple[ResultRow, ...]:
+    """Return the lines of the result table: the common start, then every arm at its end.
+
+    Arms that started from different numbers get a line ``before`` each.
+    """
+    arms = summary["arms"]
+    starts = [_row(arm, "before", f"{arm['strategy']}, before") for arm in arms]
+    if len({_numbers(row) for row in starts}) == 1:
+        starts = [_row(arms[0], "before", "before the loop")]
+    return (*starts, *(_row(arm, "after", arm["strategy"]) for arm in arms))
+
+
+def network_sentence(summary: Mapping[str, Any]) -> str | None:
+    """State the error of the network's own output layer; ``None`` where the run did not measure it."""
+    mae = summary["network"]["test_mae"]
+    if mae is None:
+        return None
+    return f"The network's own output has a test MAE of {error_text(mae)} {summary['unit']}."
+
+
+def label_saving_sentence(saving: Mapping[str, Any], unit: str) -> str:
+    """Say one comparison of two arms in words."""
+    better, worse = saving["better"], saving["worse"]
+    on = f"On the {MEASURED_ON[saving['measure']]}"
+    end = f"{error_text(saving['final_error_worse'])} {unit}"
+    if saving["saving"] == 1.0 and not saving["relative_difference"]:
+        return (
+            f"{on}, {better} and {worse} ended at the same error ({end}) with equally many labels."
+        )
+    if saving["saving"] is None:
+        return (
+            f"{on}, {worse} ended ({end}) no better than {better} began, so there is no finite label "
+            f"saving; {better} ended {percent_text(saving['relative_difference'])} lower "
+            f"({error_text(saving['final_error_better'])} {unit})."
+        )
+    ending = (
+        f"It ended {percent_text(saving['relative_difference'])} lower "
+        f"({error_text(saving['final_error_better'])} {unit})."
+        if saving["relative_difference"]
+        else "Both ended at that error."
+    )
+    return (
+        f"{on}, {better} reached the final error of {worse} ({end}) with {saving['labels_needed']:,} "
+        f"labels where {worse} bought {saving['labels_bought']:,}: a label saving of "
+        f"{saving['saving']:.1f}. {ending}"
+    )
+
+
+def radius_sentence(radius: Mapping[str, Any]) -> str:
+    """Say whether an arm could keep the distance between its picks, and what it used instead."""
+    arm, smallest = radius["strategy"], f"{radius['smallest_used']:.4g}"
+    if radius["asked"] is None:
+        return f"{arm}: the smallest distance kept between the picks of a batch was {smallest}."
+    asked, shrunken = f"{radius['asked']:.4g}", len(radius["cycles_with_smaller_radius"])
+    if not shrunken:
+        return f"{arm}: the picks of every batch are at least {asked} apart, as asked."
+    return (
+        f"{arm}: a distance of {asked} was asked, but in {shrunken:,} of {radius['cycles']:,} cycles "
+        f"the batch could not be filled with it; the smallest distance used was {smallest}."
+    )
+
+
+def _row(arm: Mapping[str, Any], stage: str, name: str) -> ResultRow:
+    test = arm["test"][stage]
+    return ResultRow(
+        arm=name,
+        labels=0 if stage == "before" else arm["labels_bought"],
+        mae=test["mae"],
+        rmse=test["rmse"],
+        r2=test["r2"],
+        coverage_2sigma=test["coverage_2sigma"],
+        unlabelled_mae=arm["unlabelled"][stage]["mae"],
+    )
+
+
+def _numbers(row: ResultRow) -> tuple[float | None, ...]:
+    return (row.mae, row.rmse, row.r2, row.coverage_2sigma, row.unlabelled_mae)
