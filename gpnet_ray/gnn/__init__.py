@@ -1,1 +1,1 @@
-"""TODO."""
+"""The graph network: structure → graph, batching, MEGNet, training, latent vectors (no Ray)."""

@@ -1,0 +1,69 @@
+"""The weights of a MEGNet, by name and shape: what a network file must hold to fit a configuration.
+
+Chen, Ye, Zuo, Zheng & Ong, Chem. Mater. 31, 3564 (2019), doi:10.1021/acs.chemmater.9b01294, as built by
+megnet 1.3.2 (``make_megnet_model``); the order is that of the Keras model's weights.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gpnet_ray.config import NetworkConfig
+from gpnet_ray.types import FloatArray
+
+__all__ = ["N_ELEMENTS", "N_STATE", "gaussian_centers", "weight_shapes"]
+
+N_ELEMENTS = 95
+"""Rows of the atom embedding: Z = 0 … 94."""
+
+N_STATE = 2
+"""Global features of a crystal: two zeros, megnet's default."""
+
+GAUSSIANS_BEYOND_CUTOFF_ANGSTROM = 1.0
+"""Gaussians stand from 0 to this far beyond the cut-off: 0 … 5 Å at 4 Å, as in megnet."""
+
+
+def gaussian_centers(network: NetworkConfig) -> FloatArray:
+    """Centres (Å) of the Gaussians on which bond lengths are expanded: float64 (n_gaussians,)."""
+    longest = network.cutoff_angstrom + GAUSSIANS_BEYOND_CUTOFF_ANGSTROM
+    return np.linspace(0.0, longest, network.n_gaussians)
+
+
+def weight_shapes(network: NetworkConfig) -> dict[str, tuple[int, ...]]:
+    """Name every weight as ``layer/weight`` and give its shape, in megnet's order."""
+    n1, n2, n3 = network.n1, network.n2, network.n3
+    inputs = {"atom": network.embedding_dim, "bond": network.n_gaussians, "state": N_STATE}
+    shapes: dict[str, tuple[int, ...]] = {
+        "atom_embedding/embeddings": (N_ELEMENTS, network.embedding_dim)
+    }
+
+    def dense(layer: str, n_in: int, n_out: int) -> None:
+        shapes[f"{layer}/kernel"] = (n_in, n_out)
+        shapes[f"{layer}/bias"] = (n_out,)
+
+    def feed_forward(name: str, widths: dict[str, int]) -> None:
+        for i in (0, 1):
+            for kind, n_in in widths.items():
+                dense(name.format(kind=kind, i=i), n_in if i == 0 else n1, n1 if i == 0 else n2)
+
+    feed_forward("preblock_{kind}_{i}", inputs)
+    for block in range(network.n_blocks):
+        if block > 0:
+            feed_forward(f"block_{block}_{{kind}}_ff_{{i}}", dict.fromkeys(inputs, n2))
+        for part, n_in in (("v", 3 * n2), ("e", 4 * n2), ("u", 3 * n2)):
+            where = f"megnet_{block}/phi_{part}"
+            widths = (n_in, n1, n1, n2)
+            for i in range(3):
+                shapes[f"{where}/weight_{part}_{i}"] = (widths[i], widths[i + 1])
+            for i in range(3):
+                shapes[f"{where}/bias_{part}_{i}"] = (widths[i + 1],)
+    for kind in ("atom", "bond"):
+        where = f"set2set_{kind}"
+        shapes[f"{where}/x_to_m_weight"] = (n2, n3)
+        shapes[f"{where}/x_to_m_bias"] = (n3,)
+        shapes[f"{where}/recurrent_kernel"] = (2 * n3, 4 * n3)
+        shapes[f"{where}/recurrent_bias"] = (4 * n3,)
+    dense("readout_0", 4 * n3 + n2, n2)
+    dense("readout_1", n2, n3)
+    dense("readout_2", n3, 1)
+    return shapes

@@ -1,0 +1,258 @@
+"""Batches of graphs padded to a fixed size, because XLA compiles once for every shape (no TensorFlow).
+
+All crystals of a batch lie behind each other in flat arrays, so a crystal of 2 atoms and one of 200
+do not pad each other; only the end of the arrays is filled up, with one dummy crystal that absorbs the
+padding. Training batches are *stratified by size*: the crystals, sorted by their number of bonds, are
+cut into as many strata as a batch has places, and every batch gets one random crystal of every
+stratum. So each batch holds about the same number of bonds, one shape is enough for a wide
+distribution of sizes, little of it is padding, and no batch is made of large crystals only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from gpnet_ray.errors import InputError
+from gpnet_ray.gnn.graphs import CrystalGraphs, slices
+from gpnet_ray.types import IntArray
+
+__all__ = ["BatchShape", "ForwardBatches", "PaddedBatch", "StratifiedBatches", "pad_batch"]
+
+BONDS_PER_FORWARD_BATCH = 16_384
+FORWARD_SLACK = 1.03
+"""Room to spare in a new shape, so that the next block of the same pool fits it too."""
+
+
+Rows = npt.NDArray[np.int64]
+Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class BatchShape:
+    """How many crystals, atoms and bonds a padded batch has room for, the dummy's included."""
+
+    crystals: int
+    atoms: int
+    bonds: int
+
+    def fits(self, other: BatchShape) -> bool:
+        """Tell whether what needs this much room has it in ``other``."""
+        return (
+            self.crystals <= other.crystals
+            and self.atoms <= other.atoms
+            and self.bonds <= other.bonds
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class PaddedBatch:
+    """Crystals in flat arrays of fixed size; the last crystal and the last atom are dummies.
+
+    Attributes:
+        rows: int64 (n,), which crystals of their ``CrystalGraphs`` these are, in the batch's order.
+        atomic_numbers: int32 (atoms,), 0 for padding.
+        atom_crystals: int32 (atoms,), to which crystal of the batch an atom belongs.
+        bond_sources, bond_targets: int32 (bonds,), atoms counted within the batch.
+        bond_crystals: int32 (bonds,).
+        bond_lengths_angstrom: float32 (bonds,), 0 for padding.
+        bonds_of_atom, atoms_of_crystal, bonds_of_crystal: float32, counts, 1 where there are none,
+            because means divide by them.
+    """
+
+    rows: Rows
+    atomic_numbers: IntArray
+    atom_crystals: IntArray
+    bond_sources: IntArray
+    bond_targets: IntArray
+    bond_crystals: IntArray
+    bond_lengths_angstrom: Float32
+    bonds_of_atom: Float32
+    atoms_of_crystal: Float32
+    bonds_of_crystal: Float32
+
+
+class StratifiedBatches:
+    """Training batches of one shape: a new seeded shuffle every epoch, every crystal once an epoch.
+
+    Attributes:
+        shape: room for the largest batch of all epochs.
+        batch_size: crystals in a full batch, no more than there are.
+        batches_per_epoch: how many batches an epoch has; their sizes differ by one crystal at most.
+        padding_waste: share of the bond rows of all batches that is padding, from 0 to 1.
+
+    Raises:
+        InputError: there are no crystals.
+    """
+
+    def __init__(
+        self, graphs: CrystalGraphs, *, batch_size: int, epochs: int, rng_seed: int
+    ) -> None:
+        n = len(graphs)
+        if n == 0:
+            raise InputError("no crystals to make batches of")
+        self._graphs, self._seed = graphs, rng_seed
+        self.batch_size = min(batch_size, n)
+        self.batches_per_epoch = -(-n // self.batch_size)
+        self._strata = _strata(graphs, self.batches_per_epoch)
+        rooms = [_room(graphs, self._dealt(epoch)) for epoch in range(epochs)]
+        self.shape = _smallest_for_all(rooms)
+        rows = self.batches_per_epoch * self.shape.bonds
+        self.padding_waste = 1.0 - float(graphs.n_bonds().sum()) / rows
+
+    def epoch(self, epoch: int) -> Iterator[PaddedBatch]:
+        """Give the batches of one epoch; the same seed and epoch give the same batches."""
+        for places in self._dealt(epoch).T:
+            yield pad_batch(self._graphs, places[places >= 0], self.shape)
+
+    def _dealt(self, epoch: int) -> Rows:
+        """Deal every stratum over the batches: int64 (batch_size, n_batches), -1 where empty."""
+        rng = np.random.default_rng([self._seed, epoch])
+        dealt: Rows = rng.permuted(self._strata, axis=1)
+        return dealt[:, rng.permutation(self.batches_per_epoch)]
+
+
+class ForwardBatches:
+    """Batches where their composition does not matter, of few shapes that are used again.
+
+    Crystals, sorted by size, are dealt to the batches back and forth, so that all batches of a call
+    hold about the same number of bonds and one shape serves them all.
+
+    Args:
+        bonds_per_batch: wanted size; a batch is larger only where a single crystal is.
+    """
+
+    def __init__(self, *, bonds_per_batch: int = BONDS_PER_FORWARD_BATCH) -> None:
+        self._bonds_per_batch = bonds_per_batch
+        self._known: list[BatchShape] = []
+
+    @property
+    def shapes(self) -> tuple[BatchShape, ...]:
+        """The shapes used so far; XLA compiles once for each."""
+        return tuple(self._known)
+
+    def batches(self, graphs: CrystalGraphs) -> Iterator[PaddedBatch]:
+        """Cut all crystals into padded batches; every crystal is in exactly one."""
+        if len(graphs) == 0:
+            return
+        shape, dealt = self._shape_for(graphs)
+        for places in dealt.T:
+            yield pad_batch(graphs, places[places >= 0], shape)
+
+    def _shape_for(self, graphs: CrystalGraphs) -> tuple[BatchShape, Rows]:
+        total = int(graphs.n_bonds().sum())
+        for shape in self._known:
+            dealt = self._dealt_into(graphs, shape, total)
+            if dealt is not None:
+                return shape, dealt
+        dealt = _back_and_forth(graphs, max(1, round(total / self._bonds_per_batch)))
+        shape = _room(graphs, dealt, slack=FORWARD_SLACK)
+        self._known.append(shape)
+        return shape, dealt
+
+    def _dealt_into(self, graphs: CrystalGraphs, shape: BatchShape, total: int) -> Rows | None:
+        """Deal into a shape that is compiled already, unless that wastes more than compiling."""
+        if 4 * shape.bonds < min(total, self._bonds_per_batch):
+            return None  # many small batches: each has a fixed cost
+        fewest = -(-total // shape.bonds)
+        for n_batches in range(fewest, min(fewest * 3 // 2 + 1, len(graphs)) + 1):
+            dealt = _back_and_forth(graphs, n_batches)
+            room = _room(graphs, dealt)
+            if room.fits(shape):
+                return dealt
+        return None
+
+
+def pad_batch(graphs: CrystalGraphs, rows: Rows, shape: BatchShape) -> PaddedBatch:
+    """Lay the crystals at ``rows`` behind each other and fill up to ``shape``.
+
+    Raises:
+        InputError: they do not fit into ``shape`` with a dummy crystal and a dummy atom.
+    """
+    atoms, atom_offsets = slices(graphs.atom_offsets, rows)
+    bonds, bond_offsets = slices(graphs.bond_offsets, rows)
+    if len(rows) >= shape.crystals or len(atoms) >= shape.atoms or len(bonds) > shape.bonds:
+        raise InputError(
+            f"{len(rows)} crystals with {len(atoms)} atoms and {len(bonds)} bonds, and a dummy, do "
+            f"not fit into {shape}; make the batch smaller"
+        )
+    crystals = np.arange(len(rows), dtype=np.int32)
+    dummy_crystal, dummy_atom = shape.crystals - 1, shape.atoms - 1
+    atom_crystals = np.repeat(crystals, np.diff(atom_offsets))
+    bond_crystals = np.repeat(crystals, np.diff(bond_offsets))
+    first_atom = atom_offsets[bond_crystals]
+    sources = _filled(graphs.bond_sources[bonds] + first_atom, shape.bonds, dummy_atom)
+    atom_crystals = _filled(atom_crystals, shape.atoms, dummy_crystal)
+    bond_crystals = _filled(bond_crystals, shape.bonds, dummy_crystal)
+    return PaddedBatch(
+        rows=rows,
+        atomic_numbers=_filled(graphs.atomic_numbers[atoms], shape.atoms, 0),
+        atom_crystals=atom_crystals,
+        bond_sources=sources,
+        bond_targets=_filled(graphs.bond_targets[bonds] + first_atom, shape.bonds, dummy_atom),
+        bond_crystals=bond_crystals,
+        bond_lengths_angstrom=_filled_lengths(graphs.bond_lengths_angstrom[bonds], shape.bonds),
+        bonds_of_atom=_counts(sources, shape.atoms),
+        atoms_of_crystal=_counts(atom_crystals, shape.crystals),
+        bonds_of_crystal=_counts(bond_crystals, shape.crystals),
+    )
+
+
+def _filled(values: npt.NDArray[np.integer], size: int, filler: int) -> IntArray:
+    array = np.full(size, filler, dtype=np.int32)
+    array[: len(values)] = values
+    return array
+
+
+def _filled_lengths(values: Float32, size: int) -> Float32:
+    array = np.zeros(size, dtype=np.float32)
+    array[: len(values)] = values
+    return array
+
+
+def _counts(owners: IntArray, size: int) -> Float32:
+    return np.maximum(np.bincount(owners, minlength=size), 1).astype(np.float32)
+
+
+def _back_and_forth(graphs: CrystalGraphs, n_batches: int) -> Rows:
+    """Deal crystals, large ones first, to batches 0 … n-1, n-1 … 0, 0 … : int64 (places, n_batches)."""
+    strata = _strata(graphs, n_batches)
+    strata[1::2] = strata[1::2, ::-1]
+    return strata
+
+
+def _strata(graphs: CrystalGraphs, n_batches: int) -> Rows:
+    """Sort rows by size, largest first, into strata of ``n_batches``; -1 fills the last one."""
+    n = len(graphs)
+    places = np.full(-(-n // n_batches) * n_batches, -1, dtype=np.int64)
+    places[:n] = np.argsort(-graphs.n_bonds(), kind="stable")
+    return places.reshape(-1, n_batches)
+
+
+def _room(graphs: CrystalGraphs, dealt: Rows, *, slack: float = 1.0) -> BatchShape:
+    """Measure the room that the largest of the dealt batches needs, with a dummy crystal and atom."""
+    # One more entry, so that an empty place (-1) counts nothing.
+    atoms = np.append(graphs.n_atoms(), 0)[dealt].sum(axis=0).max()
+    bonds = np.append(graphs.n_bonds(), 0)[dealt].sum(axis=0).max()
+    crystals = (dealt >= 0).sum(axis=0).max()
+    return BatchShape(
+        crystals=math.ceil(slack * crystals) + 1,
+        atoms=_whole_registers(slack * atoms + 1),
+        bonds=_whole_registers(slack * bonds),
+    )
+
+
+def _smallest_for_all(rooms: Sequence[BatchShape]) -> BatchShape:
+    return BatchShape(
+        crystals=max(room.crystals for room in rooms),
+        atoms=max(room.atoms for room in rooms),
+        bonds=max(room.bonds for room in rooms),
+    )
+
+
+def _whole_registers(size: float) -> int:
+    return math.ceil(size / 64) * 64

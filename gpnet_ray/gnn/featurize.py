@@ -1,0 +1,91 @@
+"""Latent vectors and predictions of a trained network for any number of crystals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from gpnet_ray.config import Layer
+from gpnet_ray.gnn._devices import use_memory_growth
+from gpnet_ray.gnn.forward import ForwardPass, ForwardResult
+from gpnet_ray.gnn.graphs import CrystalGraphs
+from gpnet_ray.gnn.model import pack
+from gpnet_ray.gnn.network_state import NetworkState
+from gpnet_ray.types import FloatArray, LatentArray
+
+__all__ = ["FeaturizedBatch", "Featurizer"]
+
+
+@dataclass(frozen=True, eq=False)
+class FeaturizedBatch:
+    """Some crystals with what the network says of them.
+
+    Attributes:
+        ids: b ids.
+        latents: float32 (b, d), activations of the chosen layer.
+        predictions: float64 (b,), in the target's unit.
+    """
+
+    ids: tuple[str, ...]
+    latents: LatentArray
+    predictions: FloatArray
+
+
+class Featurizer:
+    """Runs a trained network over crystals; keep one for many calls, it keeps what it compiled."""
+
+    def __init__(self, state: NetworkState) -> None:
+        use_memory_growth()
+        self._state = state
+        self._vector = tf.constant(pack(state.weights, state.config))
+        self._forward = ForwardPass(state.config)
+
+    def run(
+        self, graphs: CrystalGraphs, *, layer: Layer | None = None
+    ) -> Iterator[FeaturizedBatch]:
+        """Yield batches as they are done, in the order in which they fill the hardware best.
+
+        Args:
+            graphs: built with the network's cut-off.
+            layer: whose activations to take; the network's own ``layer`` by default.
+
+        Raises:
+            InputError: graphs built with another cut-off than the network's.
+        """
+        for result in self._forward.run(self._vector, graphs):
+            yield FeaturizedBatch(
+                ids=tuple(graphs.ids[row] for row in result.rows),
+                latents=self._latents(result, layer),
+                predictions=self._in_unit(result.prediction),
+            )
+
+    def featurize(
+        self, graphs: CrystalGraphs, *, layer: Layer | None = None
+    ) -> tuple[tuple[str, ...], LatentArray, FloatArray]:
+        """Give ids, latents float32 (n, d) and predictions float64 (n,), in the order of ``graphs.ids``.
+
+        Raises:
+            InputError: graphs built with another cut-off than the network's.
+        """
+        width = (
+            self._state.config.n3 if self._layer(layer) == "readout_1" else self._state.config.n2
+        )
+        latents = np.empty((len(graphs), width), dtype=np.float32)
+        predictions = np.empty(len(graphs), dtype=np.float64)
+        for result in self._forward.run(self._vector, graphs):
+            latents[result.rows] = self._latents(result, layer)
+            predictions[result.rows] = self._in_unit(result.prediction)
+        return graphs.ids, latents, predictions
+
+    def _layer(self, layer: Layer | None) -> Layer:
+        return layer or self._state.config.layer
+
+    def _latents(self, result: ForwardResult, layer: Layer | None) -> LatentArray:
+        return result.readout_1 if self._layer(layer) == "readout_1" else result.readout_0
+
+    def _in_unit(self, prediction: LatentArray) -> FloatArray:
+        scaled: FloatArray = prediction.astype(np.float64)
+        return scaled * self._state.target_scale + self._state.target_mean

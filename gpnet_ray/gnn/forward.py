@@ -1,0 +1,73 @@
+"""The forward pass over many crystals: compiled once for every batch shape, used for whole pools."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from gpnet_ray.config import NetworkConfig
+from gpnet_ray.errors import InputError
+from gpnet_ray.gnn.batching import ForwardBatches
+from gpnet_ray.gnn.graphs import CrystalGraphs
+from gpnet_ray.gnn.model import Activations, BatchTensors, apply_network, to_tensors, unpack
+from gpnet_ray.types import LatentArray
+
+__all__ = ["ForwardPass", "ForwardResult", "check_cutoff"]
+
+
+class ForwardResult(NamedTuple):
+    """What the network gives for the crystals at ``rows`` of their graphs: NumPy float32.
+
+    Attributes:
+        rows: int64 (b,).
+        prediction: (b,), in units of the scaled target.
+        readout_0: (b, n2).
+        readout_1: (b, n3).
+    """
+
+    rows: npt.NDArray[np.int64]
+    prediction: LatentArray
+    readout_0: LatentArray
+    readout_1: LatentArray
+
+
+class ForwardPass:
+    """A compiled forward pass; keeps what it compiled, so keep it for the next graphs too."""
+
+    def __init__(self, network: NetworkConfig) -> None:
+        self._network = network
+        self._batches = ForwardBatches()
+
+        def forward(vector: tf.Tensor, batch: BatchTensors) -> Activations:
+            return apply_network(unpack(vector, network), batch, network)
+
+        self._compiled = tf.function(forward, jit_compile=True)
+
+    def run(self, vector: tf.Tensor, graphs: CrystalGraphs) -> Iterator[ForwardResult]:
+        """Run over all crystals, in the order in which they fill batches best.
+
+        Args:
+            vector: the packed weights, float32.
+            graphs: any number of crystals.
+
+        Raises:
+            InputError: graphs built with another cut-off than the network's.
+        """
+        check_cutoff(graphs, self._network)
+        for batch in self._batches.batches(graphs):
+            out = self._compiled(vector, to_tensors(batch))
+            n = len(batch.rows)
+            yield ForwardResult(batch.rows, *(value.numpy()[:n] for value in out))
+
+
+def check_cutoff(graphs: CrystalGraphs, network: NetworkConfig) -> None:
+    """Refuse graphs that were built with another cut-off than the network's."""
+    if graphs.cutoff_angstrom != network.cutoff_angstrom:
+        raise InputError(
+            f"the graphs were built with a cut-off of {graphs.cutoff_angstrom:g} Å, the network needs "
+            f"{network.cutoff_angstrom:g} Å; build them with network.cutoff_angstrom"
+        )

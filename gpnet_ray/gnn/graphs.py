@@ -1,0 +1,280 @@
+"""Crystals as graphs: which atoms lie within the cut-off of each other, and how far apart.
+
+Many graphs are kept in a few flat arrays, so that a pool of a million crystals is a handful of
+objects, travels between processes without pickling them one by one, and batches are cut by slicing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from gpnet_ray.data.dataset import RejectedMaterial
+from gpnet_ray.errors import DataError, InputError
+from gpnet_ray.progress import NullProgress, Progress
+from gpnet_ray.types import IntArray
+
+if TYPE_CHECKING:
+    from pymatgen.core import Structure
+
+__all__ = ["HIGHEST_ATOMIC_NUMBER", "CrystalGraphs", "build_graphs"]
+
+HIGHEST_ATOMIC_NUMBER = 94
+"""Plutonium: MEGNet's embedding has rows for Z = 0 … 94."""
+
+_SAME_POINT_ANGSTROM = 1e-8
+"""megnet's tolerance: an atom this close to itself is not its own neighbour."""
+
+Offsets = npt.NDArray[np.int64]
+Lengths = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class CrystalGraphs:
+    """Graphs of n crystals with ΣA atoms and ΣE directed bonds altogether.
+
+    Attributes:
+        ids: one id a crystal, distinct.
+        atomic_numbers: int32 (ΣA,), Z from 1 to 94.
+        bond_sources: int32 (ΣE,), the central atom, counted within its own crystal.
+        bond_targets: int32 (ΣE,), its neighbour (possibly in another cell), counted likewise.
+        bond_lengths_angstrom: float32 (ΣE,).
+        atom_offsets: int64 (n + 1,); atoms of crystal i are ``atom_offsets[i]:atom_offsets[i + 1]``.
+        bond_offsets: int64 (n + 1,), likewise for bonds.
+        cutoff_angstrom: atoms at most this far apart are bonded.
+
+    Raises:
+        InputError: arrays that do not fit each other, or an id that occurs twice.
+    """
+
+    ids: tuple[str, ...]
+    atomic_numbers: IntArray
+    bond_sources: IntArray
+    bond_targets: IntArray
+    bond_lengths_angstrom: Lengths
+    atom_offsets: Offsets
+    bond_offsets: Offsets
+    cutoff_angstrom: float
+
+    def __post_init__(self) -> None:
+        n = len(self.ids)
+        for name, offsets, total in (
+            ("atom_offsets", self.atom_offsets, len(self.atomic_numbers)),
+            ("bond_offsets", self.bond_offsets, len(self.bond_sources)),
+        ):
+            if offsets.shape != (n + 1,) or offsets[0] != 0 or offsets[-1] != total:
+                raise InputError(
+                    f"{name} of {n} crystals must have shape ({n + 1},) and run from 0 to {total}; "
+                    f"got shape {offsets.shape} and {offsets[[0, -1]] if len(offsets) else '[]'}"
+                )
+        if not len(self.bond_sources) == len(self.bond_targets) == len(self.bond_lengths_angstrom):
+            raise InputError(
+                "bond_sources, bond_targets and bond_lengths_angstrom must be of one length; got "
+                f"{len(self.bond_sources)}, {len(self.bond_targets)}, {len(self.bond_lengths_angstrom)}"
+            )
+        _positions(self.ids)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def n_atoms(self) -> Offsets:
+        """Count the atoms of each crystal: int64 (n,)."""
+        return np.diff(self.atom_offsets)
+
+    def n_bonds(self) -> Offsets:
+        """Count the directed bonds of each crystal (i→j and j→i are two): int64 (n,)."""
+        return np.diff(self.bond_offsets)
+
+    def select(self, ids: Sequence[str]) -> CrystalGraphs:
+        """Take the graphs of ``ids``, in that order.
+
+        Raises:
+            InputError: an id that is not here, or one named twice.
+        """
+        position = _positions(self.ids)
+        missing = [name for name in ids if name not in position]
+        if missing:
+            raise InputError(
+                f"no graph for {len(missing)} of {len(ids)} ids, the first is {missing[0]!r}; "
+                "was it rejected when the graphs were built?"
+            )
+        rows = np.array([position[name] for name in ids], dtype=np.int64)
+        atoms, atom_offsets = slices(self.atom_offsets, rows)
+        bonds, bond_offsets = slices(self.bond_offsets, rows)
+        return CrystalGraphs(
+            ids=tuple(ids),
+            atomic_numbers=self.atomic_numbers[atoms],
+            bond_sources=self.bond_sources[bonds],
+            bond_targets=self.bond_targets[bonds],
+            bond_lengths_angstrom=self.bond_lengths_angstrom[bonds],
+            atom_offsets=atom_offsets,
+            bond_offsets=bond_offsets,
+            cutoff_angstrom=self.cutoff_angstrom,
+        )
+
+    @staticmethod
+    def concatenate(parts: Sequence[CrystalGraphs]) -> CrystalGraphs:
+        """Put several sets of graphs, built with one cut-off, behind each other.
+
+        Raises:
+            InputError: no parts, different cut-offs, or an id that occurs twice.
+        """
+        cutoffs = {part.cutoff_angstrom for part in parts}
+        if len(cutoffs) != 1:
+            raise InputError(
+                f"graphs to be joined must share one cut-off; got {sorted(cutoffs) or 'no graphs'}"
+            )
+        return CrystalGraphs(
+            ids=tuple(name for part in parts for name in part.ids),
+            atomic_numbers=np.concatenate([part.atomic_numbers for part in parts]),
+            bond_sources=np.concatenate([part.bond_sources for part in parts]),
+            bond_targets=np.concatenate([part.bond_targets for part in parts]),
+            bond_lengths_angstrom=np.concatenate([part.bond_lengths_angstrom for part in parts]),
+            atom_offsets=_offsets(np.concatenate([part.n_atoms() for part in parts])),
+            bond_offsets=_offsets(np.concatenate([part.n_bonds() for part in parts])),
+            cutoff_angstrom=cutoffs.pop(),
+        )
+
+
+def build_graphs(
+    ids: Sequence[str],
+    structures: Sequence[Structure],
+    *,
+    cutoff_angstrom: float,
+    on_bad_structure: Literal["skip", "error"] = "skip",
+    progress: Progress | None = None,
+) -> tuple[CrystalGraphs, tuple[RejectedMaterial, ...]]:
+    """Find all bonds of every crystal within the cut-off, as megnet's ``CrystalGraph`` does.
+
+    Each id comes out exactly once: with a graph, or among the rejected with its reason (disordered
+    sites, an element beyond Z = 94 or none at all, no bond inside the cut-off).
+
+    Args:
+        ids: one id a structure, distinct.
+        structures: pymatgen structures, as many as ids.
+        cutoff_angstrom: atoms at most this far apart are bonded.
+        on_bad_structure: set bad structures aside, or stop at the first one.
+        progress: shows how many crystals are done.
+
+    Returns:
+        The graphs in the order of ``ids``, without the rejected ones, and the rejected ones.
+
+    Raises:
+        InputError: as many ids as structures were not given, or an id occurs twice.
+        DataError: a bad structure, where ``on_bad_structure`` is ``"error"``.
+    """
+    if len(ids) != len(structures):
+        raise InputError(f"{len(ids)} ids for {len(structures)} structures; give one id each")
+    _positions(ids)
+    kept: list[str] = []
+    rejected: list[RejectedMaterial] = []
+    parts: list[_Graph] = []
+    with (progress or NullProgress()).task(
+        "Building graphs", total=len(ids), unit="crystals"
+    ) as task:
+        for material_id, structure in zip(ids, structures, strict=True):
+            graph = _graph_or_reason(structure, cutoff_angstrom)
+            if isinstance(graph, str):
+                if on_bad_structure == "error":
+                    raise DataError(
+                        f"material {material_id!r}: {graph}; correct it, or set such structures "
+                        "aside with --on-bad-structure skip"
+                    )
+                rejected.append(RejectedMaterial(material_id, graph, "graph construction"))
+            else:
+                kept.append(material_id)
+                parts.append(graph)
+            task.advance()
+    return _join(kept, parts, cutoff_angstrom), tuple(rejected)
+
+
+def slices(offsets: Offsets, rows: Offsets) -> tuple[Offsets, Offsets]:
+    """Index the flat entries of some rows, one row after the other, and give their new offsets.
+
+    >>> slices(np.array([0, 2, 5]), np.array([1, 0]))
+    (array([2, 3, 4, 0, 1]), array([0, 3, 5]))
+    """
+    counts = offsets[rows + 1] - offsets[rows]
+    new_offsets = _offsets(counts)
+    shift = np.repeat(offsets[rows] - new_offsets[:-1], counts)
+    return np.arange(new_offsets[-1]) + shift, new_offsets
+
+
+@dataclass(frozen=True)
+class _Graph:
+    atomic_numbers: IntArray
+    sources: IntArray
+    targets: IntArray
+    lengths: Lengths
+
+
+def _graph_or_reason(structure: Structure, cutoff_angstrom: float) -> _Graph | str:
+    """Build one graph; where that is impossible, say why."""
+    from pymatgen.optimization.neighbors import find_points_in_spheres
+
+    if not structure.is_ordered:
+        return "some sites are disordered (partly occupied or shared); a graph needs one element a site"
+    if len(structure) == 0:
+        return "the structure has no atoms"
+    numbers = np.array(structure.atomic_numbers, dtype=np.int64)
+    if numbers.min() < 1 or numbers.max() > HIGHEST_ATOMIC_NUMBER:
+        unknown = sorted(
+            {
+                site.species_string
+                for site in structure
+                if not 1 <= site.specie.Z <= HIGHEST_ATOMIC_NUMBER
+            }
+        )
+        return f"no embedding for {', '.join(unknown)}: MEGNet knows the elements up to Z = 94 (Pu)"
+    points = np.ascontiguousarray(structure.cart_coords, dtype=np.float64)
+    sources, targets, _, lengths = find_points_in_spheres(
+        points,
+        points,
+        r=float(cutoff_angstrom),
+        pbc=np.ones(3, dtype=np.int64),
+        lattice=np.ascontiguousarray(structure.lattice.matrix, dtype=np.float64),
+        tol=_SAME_POINT_ANGSTROM,
+    )
+    bonded = (sources != targets) | (lengths > _SAME_POINT_ANGSTROM)
+    if not bonded.any():
+        return f"no two atoms are within the cut-off of {cutoff_angstrom:g} Å, so there is no bond"
+    return _Graph(
+        numbers.astype(np.int32),
+        sources[bonded].astype(np.int32),
+        targets[bonded].astype(np.int32),
+        lengths[bonded].astype(np.float32),
+    )
+
+
+def _join(ids: Sequence[str], parts: Sequence[_Graph], cutoff_angstrom: float) -> CrystalGraphs:
+    empty = _Graph(
+        np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32)
+    )
+    flat = [*parts, empty]
+    return CrystalGraphs(
+        ids=tuple(ids),
+        atomic_numbers=np.concatenate([part.atomic_numbers for part in flat]),
+        bond_sources=np.concatenate([part.sources for part in flat]),
+        bond_targets=np.concatenate([part.targets for part in flat]),
+        bond_lengths_angstrom=np.concatenate([part.lengths for part in flat]),
+        atom_offsets=_offsets([len(part.atomic_numbers) for part in parts]),
+        bond_offsets=_offsets([len(part.sources) for part in parts]),
+        cutoff_angstrom=float(cutoff_angstrom),
+    )
+
+
+def _offsets(counts: npt.ArrayLike) -> Offsets:
+    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
+
+
+def _positions(ids: Sequence[str]) -> dict[str, int]:
+    position = {name: i for i, name in enumerate(ids)}
+    if len(position) != len(ids):
+        seen: set[str] = set()
+        twice = next(name for name in ids if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        raise InputError(f"id {twice!r} occurs twice; every material needs an id of its own")
+    return position
