@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -12,14 +11,8 @@ import pytest
 def small_ray() -> Iterator[None]:
     import ray
 
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    ray.init(
-        address="local",
-        num_cpus=2,
-        _node_ip_address="127.0.0.1",
-        include_dashboard=False,
-        object_store_memory=200 * 2**20,
-        log_to_driver=False,
-    )
+    from gpnet_ray.actors.cluster import start_local_ray
+
+    start_local_ray(object_store_mebibytes=200, cpus=2)
     yield
     ray.shutdown()

@@ -8,14 +8,22 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from unittest import mock
 
 import ray
 import ray.exceptions
+from ray._private import ray_constants
 
 from gpnet_ray.config import ResourcesConfig
 from gpnet_ray.errors import ClusterError
 
-__all__ = ["actor_options", "connected", "kill_actors", "wait_until_ready"]
+__all__ = [
+    "actor_options",
+    "connected",
+    "kill_actors",
+    "start_local_ray",
+    "wait_until_ready",
+]
 
 LOOPBACK = "127.0.0.1"
 CONNECT_TIMEOUT_SECONDS = 5.0
@@ -35,7 +43,7 @@ def connected(resources: ResourcesConfig) -> Iterator[None]:
         return
     address = resources.address or os.environ.get("RAY_ADDRESS")
     if address in (None, "", "local"):
-        _start_local(resources)
+        start_local_ray(object_store_mebibytes=resources.object_store_mebibytes)
     else:
         _join(str(address))
     try:
@@ -44,17 +52,37 @@ def connected(resources: ResourcesConfig) -> Iterator[None]:
         ray.shutdown()
 
 
-def _start_local(resources: ResourcesConfig) -> None:
-    # Nothing is sent anywhere by a Ray that we start, and nothing listens beyond this machine.
+def start_local_ray(*, object_store_mebibytes: int, cpus: int | None = None) -> None:
+    """Start a Ray of this process's own, all of whose ports listen on the loopback address.
+
+    Args:
+        object_store_mebibytes: Shared memory for objects (MiB).
+        cpus: CPUs that Ray may hand out; all of the machine's where left out.
+
+    Raises:
+        ClusterError: Ray took another address than loopback.
+    """
+    # Nothing is sent anywhere by a Ray that we start.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    ray.init(
-        address="local",
-        _node_ip_address=LOOPBACK,
-        include_dashboard=False,
-        object_store_memory=resources.object_store_mebibytes * 2**20,
-        logging_level=logging.ERROR,
-        log_to_driver=False,
-    )
+    # Asked for 127.0.0.1, Ray on Linux takes the machine's outer address instead and listens on all
+    # interfaces; it keeps to loopback where it is told that there will be no other nodes.
+    with mock.patch.object(ray_constants, "ENABLE_RAY_CLUSTER", False):
+        ray.init(
+            address="local",
+            num_cpus=cpus,
+            _node_ip_address=LOOPBACK,
+            include_dashboard=False,
+            object_store_memory=object_store_mebibytes * 2**20,
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+        )
+    taken = ray.nodes()[0]["NodeManagerAddress"]
+    if taken != LOOPBACK:
+        ray.shutdown()
+        raise ClusterError(
+            f"the local Ray took the address {taken} instead of {LOOPBACK}; start a cluster yourself"
+            " with `ray start --head` and give --address auto"
+        )
 
 
 def _join(address: str) -> None:

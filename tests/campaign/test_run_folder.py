@@ -17,7 +17,7 @@ def test_an_occupied_folder_is_refused_naming_the_ways_out(tmp_path: Path) -> No
     folder = RunFolder(tmp_path / "run")
     folder.check_free(resume=False, overwrite=False)
     folder.create(Config(), overwrite=False)
-    with pytest.raises(RunFolderError, match="--resume.*--overwrite.*--name"):
+    with pytest.raises(RunFolderError, match=r"--resume.*--overwrite.*--name"):
         folder.check_free(resume=False, overwrite=False)
     folder.check_free(resume=True, overwrite=False)
     folder.check_free(resume=False, overwrite=True)

@@ -1,0 +1,72 @@
+"""Reaching Ray: loopback alone for a local one, clear errors for one that is not there."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+import psutil
+import pytest
+import ray
+
+from gpnet_ray.actors.cluster import actor_options, connected, wait_until_ready
+from gpnet_ray.config import ResourcesConfig
+from gpnet_ray.errors import ClusterError
+
+
+def test_a_local_ray_listens_on_loopback_alone(small_ray: None) -> None:
+    ours = {process.pid for process in psutil.Process().children(recursive=True)}
+    listening = [
+        connection.laddr.ip
+        for connection in psutil.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN and connection.pid in ours
+    ]
+    assert listening
+    assert {address.removeprefix("::ffff:") for address in listening} == {"127.0.0.1"}
+
+
+def test_a_ray_of_the_users_own_is_used_and_left_alone(small_ray: None) -> None:
+    with connected(ResourcesConfig(address="192.0.2.99:1")):
+        assert ray.is_initialized()
+    assert ray.is_initialized()
+
+
+def test_actors_share_the_cpus_that_there_are(small_ray: None) -> None:
+    assert actor_options(ResourcesConfig(), n_actors=1, gpu=False)["num_cpus"] == 1
+    assert actor_options(ResourcesConfig(), n_actors=5, gpu=False)["num_cpus"] == 0.4
+
+
+def test_actors_without_a_place_are_an_error_that_lists_asked_and_free(small_ray: None) -> None:
+    class Idle:
+        def ping(self) -> bool:
+            return True
+
+    resources = ResourcesConfig(gpus_per_actor=1, start_deadline_seconds=1)
+    options = actor_options(resources, n_actors=2, gpu=True)
+    actor = ray.remote(Idle).options(**options).remote()
+    start = time.monotonic()
+    with pytest.raises(ClusterError, match=r"Asked: 1 GPU.*0 of 0 GPU"):
+        wait_until_ready([actor], resources)
+    # Ten times the deadline: it must not wait for ever.
+    assert time.monotonic() - start < 10
+    ray.kill(actor)
+
+
+def test_addresses_that_cannot_be_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    wrong = {
+        f"127.0.0.1:{port}": "does not answer",
+        "nonsense": "is not host:port",
+        "ray://somewhere:10001": "submit the command as a job",
+    }
+    for address, said in wrong.items():
+        with (
+            pytest.raises(ClusterError, match=said) as error,
+            connected(ResourcesConfig(address=address)),
+        ):
+            pass
+        assert address in str(error.value)
+        assert error.value.exit_code == 2

@@ -1,0 +1,234 @@
+"""The loop when labels fail, and batches: what a strictly sequential loop would do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+
+from gpnet_ray.actors.gp_worker import GpWorker
+from gpnet_ray.actors.labeller import Labeller
+from gpnet_ray.actors.pool_shard import PoolShard
+from gpnet_ray.campaign.arm import Arm, ArmResult, StartingPoint
+from gpnet_ray.campaign.journal import Journal, read_journal
+from gpnet_ray.campaign.label_desk import LabelDesk
+from gpnet_ray.config import SelectionConfig
+from gpnet_ray.errors import OracleError, RunFolderError
+from gpnet_ray.gp.hyperparameters import Hyperparameters
+from gpnet_ray.oracles.protocol import LabelOutcome
+from gpnet_ray.progress import NullProgress
+
+HYPERPARAMETERS = Hyperparameters(
+    kernel="laplacian", amplitude=1.3, length_scale=1.1, noise_std=0.1, mean=0.2
+)
+TRAIN = tuple(f"train-{n:03d}" for n in range(15))
+POOL = tuple(f"pool-{n:03d}" for n in range(60))
+TEST = tuple(f"test-{n:03d}" for n in range(10))
+
+
+def points(ids: Sequence[str]) -> np.ndarray:
+    return np.stack([np.random.default_rng(list(i.encode())).random(4) for i in ids])
+
+
+def truth(material_id: str) -> float:
+    return float(np.sin(3 * points([material_id])[0]).sum())
+
+
+@dataclass
+class FunctionOracle:
+    """Labels by a formula; fails for the ids it is told to."""
+
+    failing: frozenset[str] = frozenset()
+    name: str = "function"
+    unit: str = "eV/atom"
+    answers_about: dict[str, str] = field(default_factory=dict)
+
+    def label(self, ids: Sequence[str], structures: Sequence[Any]) -> list[LabelOutcome]:
+        return [
+            LabelOutcome(i, "failed", None, "SCF did not converge", 1, 0.0)
+            if i in self.failing
+            else LabelOutcome(self.answers_about.get(i, i), "ok", truth(i), "", 1, 0.0)
+            for i in ids
+        ]
+
+
+@pytest.fixture(scope="module")
+def scorers(small_ray: None) -> Iterator[tuple[Any, list[Any]]]:
+    options = {"num_cpus": 0.1, "runtime_env": {"env_vars": {"TF_CPP_MIN_LOG_LEVEL": "2"}}}
+    y = np.array([truth(i) for i in TEST])
+    gp = ray.remote(GpWorker).options(**options).remote(TEST, points(TEST), y)
+    shards = [
+        ray.remote(PoolShard)
+        .options(**options)
+        .remote(ids, points(ids), np.array([truth(i) for i in ids]))
+        for ids in (POOL[0::2], POOL[1::2])
+    ]
+    yield gp, shards
+    for actor in (gp, *shards):
+        ray.kill(actor)
+
+
+def run_arm(
+    scorers: tuple[Any, list[Any]],
+    folder: Path,
+    *,
+    strategy: Any = "max-sigma",
+    oracle: FunctionOracle | None = None,
+    events: Sequence[dict[str, Any]] = (),
+    **selection: Any,
+) -> ArmResult:
+    gp, shards = scorers
+    labeller = ray.remote(Labeller).options(num_cpus=0.1).remote(oracle or FunctionOracle())
+    settings = SelectionConfig(strategies=(strategy,), **{"cycles": 20, **selection})
+    structures = dict.fromkeys((*TRAIN, *POOL, *TEST))
+    start = StartingPoint(
+        HYPERPARAMETERS, TRAIN, points(TRAIN), np.array([truth(i) for i in TRAIN])
+    )
+    with Journal(folder / "journal.jsonl", next_number=len(events)) as journal:
+        desk = LabelDesk([labeller], structures, journal, events)  # type: ignore[arg-type]
+        arm = Arm(
+            strategy,
+            settings,
+            seed=0,
+            pool_ids=POOL,
+            gp=gp,
+            shards=shards,
+            desk=desk,
+            journal=journal,
+            events=events,
+        )
+        with NullProgress().task("", total=1, unit="") as task:
+            result = arm.run(start, task)
+    ray.kill(labeller)
+    return result
+
+
+def sequential_max_sigma(failing: frozenset[str], cycles: int) -> list[str]:
+    """Dense NumPy: one pick at a time; a failed material is set aside and never labelled."""
+    h = HYPERPARAMETERS
+
+    def k(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        distance = np.sqrt(((a[:, None] - b[None]) ** 2).sum(-1))
+        return h.amplitude**2 * np.exp(-distance / h.length_scale)
+
+    labelled, pool, picked = list(TRAIN), sorted(POOL), []
+    for _ in range(cycles):
+        K = k(points(labelled), points(labelled)) + h.noise_std**2 * np.eye(len(labelled))
+        cross = k(points(labelled), points(pool))
+        variance = h.amplitude**2 - (cross * np.linalg.solve(K, cross)).sum(0)
+        best = pool[int(np.argmax(variance))]
+        pool.remove(best)
+        picked.append(best)
+        if best not in failing:
+            labelled.append(best)
+    return picked
+
+
+def ids_of(result: ArmResult) -> list[str]:
+    return [pick.outcome.material_id for pick in result.picks]
+
+
+def test_without_failures_the_picks_are_the_sequential_ones(scorers: Any, tmp_path: Path) -> None:
+    result = run_arm(scorers, tmp_path)
+    assert ids_of(result) == sequential_max_sigma(frozenset(), 20)
+
+
+def test_with_failures_the_picks_are_those_of_a_sequential_loop(
+    scorers: Any, tmp_path: Path
+) -> None:
+    plain = sequential_max_sigma(frozenset(), 20)
+    failing = frozenset({plain[2], plain[3], plain[11]})
+    result = run_arm(scorers, tmp_path, oracle=FunctionOracle(failing))
+    assert ids_of(result) == sequential_max_sigma(failing, 20)
+    failed = [p for p in result.picks if p.outcome.status == "failed"]
+    assert {p.outcome.material_id for p in failed} == failing & set(ids_of(result))
+    assert result.n_labelled[-1] == len(TRAIN) + 20 - len(failed)
+    # A cycle that learned nothing leaves the error as it was.
+    third = result.picks.index(failed[0]) + 1
+    assert result.test["mae"][third] == result.test["mae"][third - 1]
+    events = read_journal(tmp_path / "journal.jsonl")
+    asked = [i for e in events if e["event"] == "asked" for i in e["ids"]]
+    assert len(asked) == len(set(asked)), "a label was asked for twice"
+
+
+def test_a_resumed_arm_buys_nothing_again(scorers: Any, tmp_path: Path) -> None:
+    failing = frozenset(sequential_max_sigma(frozenset(), 6)[2:4])
+    result = run_arm(scorers, tmp_path, oracle=FunctionOracle(failing))
+    events = read_journal(tmp_path / "journal.jsonl")
+    half = [e for e in events if e["number"] <= events[-1]["number"] - 8]
+    (tmp_path / "again").mkdir()
+    path = tmp_path / "again" / "journal.jsonl"
+    lines = (tmp_path / "journal.jsonl").read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[: len(half)]))
+    again = run_arm(scorers, path.parent, oracle=FunctionOracle(failing), events=half)
+    assert ids_of(again) == ids_of(result)
+    np.testing.assert_array_equal(again.test["mae"], result.test["mae"])
+    after = read_journal(path)
+    asked = [i for e in after if e["event"] == "asked" for i in e["ids"]]
+    assert len(asked) == len(set(asked))
+
+
+def test_a_journal_of_other_picks_is_refused(scorers: Any, tmp_path: Path) -> None:
+    events = [
+        {"event": "cycle", "strategy": "max-sigma", "cycle": 2, "ids": [POOL[0]], "number": 0},
+    ]
+    assert sequential_max_sigma(frozenset(), 2)[1] != POOL[0]
+    with pytest.raises(RunFolderError, match="cycle 2 of max-sigma picked"):
+        run_arm(scorers, tmp_path, events=events)
+
+
+def test_too_many_failures_stop_the_campaign_naming_the_reasons(
+    scorers: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(OracleError, match=r"× SCF did not converge.*--resume"):
+        run_arm(scorers, tmp_path, oracle=FunctionOracle(frozenset(POOL)))
+
+
+def test_an_oracle_that_answers_about_another_material_is_refused(
+    scorers: Any, tmp_path: Path
+) -> None:
+    first = sequential_max_sigma(frozenset(), 1)[0]
+    oracle = FunctionOracle(answers_about={first: "pool-999"})
+    with pytest.raises(OracleError, match="pool-999"):
+        run_arm(scorers, tmp_path, oracle=oracle)
+    events = read_journal(tmp_path / "journal.jsonl")
+    assert not [e for e in events if e["event"] == "label" and "999" in str(e)]
+
+
+def test_random_takes_each_id_once_and_the_same_for_a_seed(scorers: Any, tmp_path: Path) -> None:
+    runs = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        settings = {"cycles": 12, "batch_size": 5}
+        runs.append(ids_of(run_arm(scorers, tmp_path / name, strategy="random", **settings)))
+    assert runs[0] == runs[1]
+    assert sorted(runs[0]) == sorted(POOL)
+    assert runs[0] != sorted(POOL)
+
+
+@pytest.mark.parametrize("strategy", ["max-sigma", "random", "top-k", "distance"])
+def test_a_pool_can_be_emptied_to_the_last_point(
+    scorers: Any, tmp_path: Path, strategy: str
+) -> None:
+    result = run_arm(scorers, tmp_path, strategy=strategy, cycles=6, batch_size=10)
+    assert sorted(ids_of(result)) == sorted(POOL)
+    assert result.n_labelled == tuple(15 + 10 * cycle for cycle in range(7))
+    assert result.n_unlabelled == tuple(60 - 10 * cycle for cycle in range(7))
+
+
+def test_one_step_top_k_takes_the_largest_sigmas_at_the_start_of_the_cycle(
+    scorers: Any, tmp_path: Path
+) -> None:
+    result = run_arm(scorers, tmp_path, strategy="top-k", cycles=1, batch_size=7)
+    h = HYPERPARAMETERS
+    distance = np.sqrt(((points(TRAIN)[:, None] - points(TRAIN)[None]) ** 2).sum(-1))
+    K = h.amplitude**2 * np.exp(-distance / h.length_scale) + h.noise_std**2 * np.eye(len(TRAIN))
+    distance = np.sqrt(((points(TRAIN)[:, None] - points(POOL)[None]) ** 2).sum(-1))
+    cross = h.amplitude**2 * np.exp(-distance / h.length_scale)
+    variance = h.amplitude**2 - (cross * np.linalg.solve(K, cross)).sum(0)
+    assert ids_of(result) == [POOL[row] for row in np.argsort(-variance)[:7]]

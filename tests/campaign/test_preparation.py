@@ -1,0 +1,27 @@
+"""More asked than there is: refused with the numbers, before anything is written."""
+
+from __future__ import annotations
+
+import pytest
+
+from gpnet_ray.campaign.preparation import check_pool_is_large_enough
+from gpnet_ray.config import load_config
+from gpnet_ray.errors import InputError
+
+
+def config(**overrides: int):  # type: ignore[no-untyped-def]
+    return load_config(overrides={k.replace("__", "."): v for k, v in overrides.items()})
+
+
+def test_exactly_the_whole_pool_may_be_asked_for() -> None:
+    settings = config(
+        split__n_train=10, split__n_test=5, selection__cycles=4, selection__batch_size=5
+    )
+    check_pool_is_large_enough(35, settings)
+    with pytest.raises(InputError, match="ask for 20 materials and the pool has 19"):
+        check_pool_is_large_enough(34, settings)
+
+
+def test_train_and_test_must_leave_a_pool() -> None:
+    with pytest.raises(InputError, match="10 train and 5 test rows leave nothing of 15"):
+        check_pool_is_large_enough(15, config(split__n_train=10, split__n_test=5))
