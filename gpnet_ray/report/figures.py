@@ -22,6 +22,7 @@ from gpnet_ray.report.style import (
     SQUARE_INCHES,
     VERMILLION,
     arm_style,
+    count_colours,
     label_plain_log_ticks,
     label_whole_numbers,
     new_panel,
@@ -117,10 +118,11 @@ def parity_figure(
             extent=(*limits, *limits),
             bins="log",
             mincnt=1,
-            cmap="viridis_r",
+            cmap=count_colours(),
             linewidths=0.1,
         )
-        figure.colorbar(counts, ax=axes, label="Test rows a cell", shrink=0.85, pad=0.02)
+        bar = figure.colorbar(counts, ax=axes, label="Test rows a cell", shrink=0.85, pad=0.02)
+        label_plain_log_ticks(bar.ax.yaxis)
     else:
         axes.scatter(target, mean, s=14, color=BLUE, alpha=0.55, linewidths=0)
     axes.plot(limits, limits, color=BLACK, linewidth=0.9)
@@ -165,7 +167,7 @@ def residual_sigma_figure(
             s=11,
             color=colour,
             marker=marker,
-            alpha=0.55,
+            alpha=0.7,
             linewidths=0,
             label=f"{name} ({int(mine.sum()):,})",
         )
@@ -176,7 +178,7 @@ def residual_sigma_figure(
     axes.set_xlabel(plain(f"Predicted σ ({unit})"))
     axes.set_ylabel(plain(f"{quantity}, residual ({unit})"))
     axes.set_title(plain(title))
-    figure.legend(loc="outside lower center", ncols=2, handletextpad=0.2)
+    figure.legend(loc="outside lower center", ncols=2, handletextpad=0.2, markerscale=1.8)
     return figure
 
 
@@ -220,7 +222,7 @@ def training_figure(
     axes.set_ylabel(plain(ylabel))
     axes.set_title("MEGNet training")
     label_whole_numbers(axes)
-    label_plain_log_ticks(axes)
+    label_plain_log_ticks(axes.yaxis)
     axes.legend(loc="upper right")
     return figure
 

@@ -141,7 +141,7 @@ def _picks(summary: Mapping[str, Any]) -> str:
             f"{_table(headings, rows)}\n</details>"
         )
     return (
-        _section("First and last picks", f'<div class="panels">{"".join(blocks)}</div>')
+        _section("First and last picks", f'<div class="panels wide">{"".join(blocks)}</div>')
         if blocks
         else ""
     )

@@ -29,10 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["SECTIONS", "Panel", "draw_panels"]
 
 SECTIONS = {
-    "learning": "Learning curves",
+    "learning": "Learning curves and network training",
     "parity": "Predictions on the test rows",
     "sigma": "Is σ right?",
-    "training": "Network training",
 }
 """Sections of the page in their order: key and heading."""
 
@@ -153,15 +152,15 @@ def _parity_plots(stages: list[_Stage], summary: Mapping[str, Any]) -> Iterator[
     low, high = float(shown.min()), float(shown.max())
     margin = 0.04 * (high - low) or 1.0
     for stage in stages:
-        errors = stage.metrics
+        mae, rmse, r2 = (error_text(stage.metrics[name]) for name in ("mae", "rmse", "r2"))
+        unit = summary["unit"]
         figure = parity_figure(
             stage.rows["target"],
             stage.rows["mean"],
             quantity=_quantity(summary),
-            unit=summary["unit"],
+            unit=unit,
             title=stage.title,
-            note=f"MAE {error_text(errors['mae'])}\nRMSE {error_text(errors['rmse'])}\n"
-            f"R² {error_text(errors['r2'])}",
+            note=f"MAE {mae} {unit}\nRMSE {rmse} {unit}\nR² {r2}",
             limits=(low - margin, high + margin),
         )
         caption = f"{stage.title}: predicted against true value of the {len(stage.rows['mean']):,} test rows."
@@ -206,7 +205,7 @@ def _training(run: RunFolder, summary: Mapping[str, Any]) -> _Drawing:
         else ""
     )
     caption = f"MAE on the rows trained on and on rows held out of them, over the epochs.{kept}"
-    return _Drawing("training_curve", "training", caption, figure)
+    return _Drawing("training_curve", "learning", caption, figure)
 
 
 def _quantity(summary: Mapping[str, Any]) -> str:

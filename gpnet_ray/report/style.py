@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
 __all__ = [
@@ -21,6 +23,7 @@ __all__ = [
     "VERMILLION",
     "ArmStyle",
     "arm_style",
+    "count_colours",
     "figure_style",
     "label_plain_log_ticks",
     "label_whole_numbers",
@@ -49,7 +52,9 @@ STYLE = {
     "axes.axisbelow": True,
     "grid.color": "#e3e3e3",
     "grid.linewidth": 0.6,
-    "legend.frameon": False,
+    "legend.frameon": True,  # without an edge: it only keeps lines from crossing the names
+    "legend.edgecolor": "none",
+    "legend.framealpha": 0.85,
     "lines.linewidth": 1.6,
     "figure.constrained_layout.use": True,
     "savefig.dpi": 200.0,
@@ -110,13 +115,22 @@ def label_whole_numbers(axes: Axes) -> None:
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
 
 
-def label_plain_log_ticks(axes: Axes) -> None:
+def label_plain_log_ticks(axis: Axis) -> None:
     """Label 0.1 and 0.2 instead of 10⁻¹ and nothing: errors rarely span two decades."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def count_colours() -> Colormap:
+    """Return the colours of counts: darker is more, and a single count still stands out on paper."""
+    import matplotlib
+    import numpy as np
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap(matplotlib.colormaps["Blues"](np.linspace(0.32, 1.0, 256)))
 
 
 def plain(text: str) -> str:

@@ -49,7 +49,7 @@ def error_text(value: float | None) -> str:
 def percent_text(fraction: float | None) -> str:
     """Write a fraction as a percentage with one decimal.
 
-    >>> percent_text(0.8795)
+    >>> percent_text(0.88)
     '88.0 %'
     """
     return UNKNOWN if fraction is None else f"{100 * fraction:.1f} %"

@@ -1,0 +1,215 @@
+"""The page: the numbers of summary.json, safe to open, complete without a network."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import matplotlib
+import pytest
+
+from gpnet_ray.report.page import write_report
+
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+
+
+class Page(HTMLParser):
+    """Collects what the tests ask for: elements, attributes, table rows, text."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.rows: list[list[str]] = []
+        self.values: list[list[str]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.source = path.read_text("utf-8")
+        self.feed(self.source)
+        assert self._open == []  # every element that was opened was closed
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+            self.values.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+            self.values[-1].append(dict(attrs).get("data-value") or "")
+
+    def handle_startendtag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self._open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+        if {"td", "th"} & set(self._open):
+            self.rows[-1][-1] += data
+
+    def attributes(self, *names: str) -> list[str]:
+        return [v or "" for _, attrs in self.elements for k, v in attrs.items() if k in names]
+
+    def row(self, first: str) -> tuple[list[str], list[str]]:
+        return next((r, v) for r, v in zip(self.rows, self.values, strict=True) if r[0] == first)
+
+
+def written(run: Path) -> tuple[Page, dict]:
+    page = Page(write_report(run))
+    return page, json.loads((run / "summary.json").read_text("utf-8"))
+
+
+@pytest.fixture(scope="module")
+def usual(make_run):
+    """The page and the summary of one ordinary run, for tests that only read them."""
+    return written(make_run(cycles=13))
+
+
+def test_every_number_of_the_result_table_is_the_number_in_the_summary(usual):
+    page, summary = usual
+    starts, *_ = summary["arms"]
+    for name, arm, stage, labels in [
+        ("before the loop", starts, "before", 0),
+        *((arm["strategy"], arm, "after", arm["labels_bought"]) for arm in summary["arms"]),
+    ]:
+        shown, values = page.row(name)
+        test = arm["test"][stage]
+        expected = [
+            *(labels, test["mae"], test["rmse"], test["r2"], test["coverage_2sigma"]),
+            arm["unlabelled"][stage]["mae"],
+        ]
+        assert [float(value) for value in values[1:]] == expected
+        # What is shown is that number rounded: half of the last digit shown.
+        assert float(shown[2]) == pytest.approx(test["mae"], abs=5.1e-5)
+        assert float(shown[5].removesuffix(" %")) == pytest.approx(
+            100 * test["coverage_2sigma"], abs=0.051
+        )
+
+
+def test_every_pick_shown_is_a_pick_of_the_summary(usual):
+    page, summary = usual
+    shown = {(r[1], v[0], v[3], v[4]) for r, v in zip(page.rows, page.values, strict=True)
+             if len(r) == 5 and v[0]}  # fmt: skip
+    expected = {
+        (
+            p["material_id"],
+            *("" if p[k] is None else repr(p[k]) for k in ("cycle", "sigma", "label")),
+        )
+        for arm in summary["arms"]
+        for p in arm["first_picks"] + arm["last_picks"]
+    }
+    assert shown == expected
+    assert len(shown) == 26
+
+
+def test_the_page_says_what_the_labels_are_and_what_went_wrong(make_run):
+    page, summary = written(make_run(strategies=["distance", "random"]))
+    assert "What the labels are: Ionic-model energies, not DFT." in page.text
+    assert "Ewald sum <did not> converge" in page.text
+    assert "no bond inside the cut-off" in page.text
+    assert "in 1 of 8 cycles the batch could not be filled" in page.text
+    (saving, *_) = summary["label_saving"]
+    assert f"a label saving of {saving['saving']:.1f}" in page.text
+    assert "test MAE of 0.2125 eV/atom" in page.text
+
+
+def test_nothing_is_fetched_from_anywhere(usual):
+    page, _ = usual
+    assert not {tag for tag, _ in page.elements} & {"script", "link", "iframe", "object", "base"}
+    for reference in page.attributes("src", "href", "xlink:href", "srcset", "data", "action"):
+        assert reference.startswith(("#", "data:image/"))
+    assert re.findall(r"url\((?!#|data:)", page.source) == []
+    assert "@import" not in page.source
+    # Nor is there an address that a viewer could be tempted to follow.
+    assert re.findall(r"https?://", page.source) == []
+
+
+def test_ids_are_unique_and_references_inside_the_page_lead_somewhere(usual):
+    page, _ = usual
+    ids = page.attributes("id")
+    assert len(ids) == len(set(ids))
+    used = re.findall(r"url\(#([^)]+)\)", page.source)
+    used += [r[1:] for r in page.attributes("href", "xlink:href") if r.startswith("#")]
+    assert used
+    assert set(used) <= set(ids)
+
+
+HOSTILE = "</td><script>alert('$x_$')</script>&amp;\"<b>"
+
+
+def test_text_from_the_data_cannot_become_markup(make_run):
+    run = make_run(formula=HOSTILE, id_prefix=HOSTILE)
+    info = json.loads((run / "run.json").read_text("utf-8"))
+    info |= dict.fromkeys(("source", "label_note", "command"), HOSTILE) | {"target": HOSTILE}
+    info["versions"] = {HOSTILE: HOSTILE}
+    (run / "run.json").write_text(json.dumps(info), "utf-8")
+    page, _ = written(run)
+    assert not {tag for tag, _ in page.elements} & {"script", "b"}
+    assert page.text.count(HOSTILE) > 20  # shown as the text that it is
+
+
+def test_figures_are_written_as_svg_and_png_and_all_stand_in_the_page(make_run):
+    run = make_run()
+    page, _ = written(run)
+    names = {
+        *("learning_curve_test", "learning_curve_unlabelled", "training_curve", "parity_before"),
+        *("parity_after_max_sigma", "parity_after_random", "residual_sigma_before"),
+        *("residual_sigma_after_max_sigma", "residual_sigma_after_random"),
+    }
+    assert {p.stem for p in (run / "report").glob("*.svg")} == names
+    assert {p.stem for p in (run / "report").glob("*.png")} == names
+    assert sum(tag == "svg" for tag, _ in page.elements) == len(names)
+
+
+def test_the_same_run_gives_the_same_bytes_whatever_the_users_matplotlib_settings(make_run):
+    run = make_run()
+    before = {p.name: p.read_bytes() for p in write_report(run).parent.iterdir()}
+    with matplotlib.rc_context({"axes.facecolor": "black", "font.size": 30, "svg.hashsalt": None}):
+        write_report(run)
+        assert matplotlib.rcParams["font.size"] == 30  # the user's settings are left as they were
+    assert {p.name: p.read_bytes() for p in (run / "report").iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    "corner",
+    [
+        {"strategies": ["max-sigma"], "unlabelled_known": False},
+        {"strategies": ["max-sigma", "random", "top-k", "distance"]},
+        {"unlabelled_known": False},
+        {"cycles": 1, "failed_pick": 1},
+        {"cycles": 0},
+        {"n_rejected": 0, "failed_pick": None},
+    ],
+    ids=lambda corner: ",".join(f"{k}={v}" for k, v in corner.items()),
+)
+def test_every_corner_gives_a_whole_page(make_run, corner):
+    page, summary = written(make_run(**corner))
+    for arm in summary["arms"]:
+        assert page.row(arm["strategy"])
+    assert ("Failed labels" in page.text) == bool(summary["failed_labels"])
+    assert ("Rejected materials" in page.text) == bool(summary["materials"]["n_rejected"])
+    unknown = "The error on unlabelled materials is unknown" in page.text
+    assert unknown != corner.get("unlabelled_known", True)
+    for word in ("None", "nan", "NaN"):
+        assert not re.search(rf"\b{word}\b", page.text)
+
+
+def test_the_residual_is_shown_where_the_prediction_at_the_pick_is_known(make_run):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    run = make_run(failed_pick=None)
+    table = pq.read_table(run / "picks.parquet")
+    pq.write_table(
+        table.append_column("mean", pa.array([-1.5] * len(table))), run / "picks.parquet"
+    )
+    page, summary = written(run)
+    first = summary["arms"][0]["first_picks"][0]
+    assert first["residual"] == first["label"] + 1.5
+    assert repr(first["residual"]) in next(
+        v for r, v in zip(page.rows, page.values, strict=True) if first["material_id"] in r
+    )

@@ -1,0 +1,179 @@
+"""summary.json says what the Parquet files say."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from gpnet_ray.errors import RunFolderError
+from gpnet_ray.report.page import write_report
+from gpnet_ray.report.summary import build_summary
+
+
+def rows_of(path: Path, **wanted: Any) -> list[dict[str, Any]]:
+    rows = pq.read_table(path).to_pylist()
+    return [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+
+
+def arm_of(summary: dict[str, Any], strategy: str) -> dict[str, Any]:
+    return next(arm for arm in summary["arms"] if arm["strategy"] == strategy)
+
+
+@pytest.mark.parametrize("strategy", ["max-sigma", "random"])
+@pytest.mark.parametrize("stage", ["before", "after"])
+def test_test_errors_are_those_of_the_stored_predictions(make_run, strategy, stage):
+    run = make_run()
+    rows = rows_of(run / "predictions.parquet", strategy=strategy, stage=stage)
+    residuals = [row["target"] - row["mean"] for row in rows]
+    mean_target = sum(row["target"] for row in rows) / len(rows)
+    squares = sum(r * r for r in residuals)
+    inside = sum(abs(r) <= 2 * row["sigma"] for r, row in zip(residuals, rows, strict=True))
+    expected = {
+        "mae": sum(map(abs, residuals)) / len(rows),
+        "rmse": math.sqrt(squares / len(rows)),
+        "r2": 1 - squares / sum((row["target"] - mean_target) ** 2 for row in rows),
+        "coverage_2sigma": inside / len(rows),
+    }
+    # Sums of 30 float64 numbers in another order: a few units in the last place.
+    assert arm_of(build_summary(run), strategy)["test"][stage] == pytest.approx(expected, rel=1e-12)
+
+
+def test_labels_are_counted_without_the_failed_one(make_run):
+    summary = build_summary(make_run(cycles=8, failed_pick=3))
+    sigma, random = arm_of(summary, "max-sigma"), arm_of(summary, "random")
+    assert (sigma["picks"], sigma["labels_bought"], sigma["labels_failed"]) == (8, 7, 1)
+    assert (random["picks"], random["labels_bought"], random["labels_failed"]) == (8, 8, 0)
+    (failed,) = summary["failed_labels"]
+    assert (failed["strategy"], failed["cycle"], failed["material_id"]) == (
+        *("max-sigma", 3),
+        "mp-max-sigma-3",
+    )
+    assert failed["tries"] == 3
+
+
+def test_label_saving_is_recomputed_from_the_metrics(make_run):
+    run = make_run(failed_pick=None)
+    saving = next(s for s in build_summary(run)["label_saving"] if s["measure"] == "unlabelled")
+    curves = {
+        name: [r["unlabelled_mae"] for r in rows_of(run / "metrics.parquet", strategy=name)]
+        for name in ("max-sigma", "random")
+    }
+    # Without failures one label a cycle: the index in the list is the number of labels.
+    needed = next(i for i, e in enumerate(curves["max-sigma"]) if e <= curves["random"][-1])
+    assert saving["labels_needed"] == needed
+    assert saving["saving"] == 8 / needed
+    assert saving["final_error_worse"] == curves["random"][-1]
+
+
+def test_first_and_last_picks_overlap_in_no_row(make_run):
+    short = arm_of(build_summary(make_run("short", cycles=8)), "random")
+    assert [p["cycle"] for p in short["first_picks"]] == list(range(1, 9))
+    assert short["last_picks"] == []
+    middle = arm_of(build_summary(make_run("middle", cycles=13)), "random")
+    assert [p["cycle"] for p in middle["first_picks"] + middle["last_picks"]] == list(range(1, 14))
+    long = arm_of(build_summary(make_run("long", cycles=40)), "random")
+    assert [p["cycle"] for p in long["first_picks"]] == list(range(1, 11))
+    assert [p["cycle"] for p in long["last_picks"]] == list(range(31, 41))
+
+
+def test_a_shrunken_radius_is_told_with_the_one_that_was_asked(make_run):
+    radius = arm_of(build_summary(make_run(strategies=["distance", "random"])), "distance")[
+        "radius"
+    ]
+    assert radius["asked"] == 0.1 * 2.5  # the configured share of the fitted length scale
+    assert radius["smallest_used"] == 0.125
+    assert radius["cycles_with_smaller_radius"] == [2]
+    assert radius["cycles"] == 8
+
+
+def test_reasons_of_rejection_are_counted(make_run):
+    reasons = build_summary(make_run(n_rejected=3))["rejected_reasons"]
+    assert [(r["reason"], r["count"]) for r in reasons] == [
+        ("no bond inside the cut-off", 2),
+        ("disordered", 1),
+    ]
+
+
+def test_the_best_epoch_is_the_one_with_the_lowest_validation_error(make_run):
+    # The fixture's validation error falls until epoch 5 and jumps in epoch 6.
+    network = build_summary(make_run())["network"]
+    assert (network["best_epoch"], network["best_validation_mae"]) == (5, 0.6 / 5)
+
+
+def test_unknown_errors_are_null_and_the_file_is_strict_json(make_run):
+    run = make_run(unlabelled_known=False)
+    table = pq.read_table(run / "metrics.parquet")
+    broken = table.set_column(
+        table.schema.get_field_index("test_r2"), "test_r2", pa.array([np.nan] * len(table))
+    )
+    pq.write_table(broken, run / "metrics.parquet")
+    write_report(run)
+
+    def refuse(constant: str) -> None:
+        pytest.fail(f"{constant} is not JSON")
+
+    summary = json.loads((run / "summary.json").read_text("utf-8"), parse_constant=refuse)
+    arm = arm_of(summary, "max-sigma")
+    assert arm["unlabelled"]["after"]["mae"] is None
+    assert arm["unlabelled"]["n_after"] is None
+    assert arm["test"]["after"]["r2"] is None
+    assert {s["measure"] for s in summary["label_saving"]} == {"test"}
+    assert summary == build_summary(run)
+
+
+FILES = (
+    *("metrics.parquet", "picks.parquet", "predictions.parquet", "training_history.parquet"),
+    *("run.json", "config.yaml", "gp.json", "rejected.csv"),
+)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_named_with_what_to_do_and_nothing_is_written(make_run, name):
+    run = make_run()
+    (run / name).unlink()
+    with pytest.raises(RunFolderError, match=f"{name}.*--resume"):
+        write_report(run)
+    assert not (run / "summary.json").exists()
+    assert not (run / "report").exists()
+
+
+@pytest.mark.parametrize("name", [n for n in FILES if not n.endswith((".csv", ".yaml"))])
+def test_a_damaged_file_is_named(make_run, name):
+    run = make_run()
+    (run / name).write_bytes(b"\x00 not what it was")
+    with pytest.raises(RunFolderError, match=name):
+        build_summary(run)
+
+
+def test_a_missing_column_is_named(make_run):
+    run = make_run()
+    table = pq.read_table(run / "picks.parquet").drop_columns(["sigma"])
+    pq.write_table(table, run / "picks.parquet")
+    with pytest.raises(RunFolderError, match=r"picks\.parquet lacks the column sigma"):
+        build_summary(run)
+
+
+def test_numbers_in_another_unit_are_refused(make_run):
+    run = make_run()
+    table = pq.read_table(run / "metrics.parquet").replace_schema_metadata({b"unit": b"meV/atom"})
+    pq.write_table(table, run / "metrics.parquet")
+    with pytest.raises(RunFolderError, match=r"'meV/atom' but run\.json says 'eV/atom'"):
+        build_summary(run)
+
+
+def test_no_folder_is_an_error_of_its_own(tmp_path):
+    with pytest.raises(RunFolderError, match="there is no run folder"):
+        build_summary(tmp_path / "nowhere")
+
+
+def test_no_rejected_file_is_needed_when_nothing_was_rejected(make_run):
+    run = make_run(n_rejected=0)
+    (run / "rejected.csv").unlink()
+    assert build_summary(run)["rejected_reasons"] == []

@@ -1,0 +1,99 @@
+"""The terminal table and the words that go with the numbers."""
+
+from __future__ import annotations
+
+import doctest
+import io
+
+import pytest
+from rich.console import Console
+
+from gpnet_ray.report import words
+from gpnet_ray.report.summary import build_summary
+from gpnet_ray.report.table import summary_table
+
+
+def printed(summary, width=80):
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(summary_table(summary))
+    return console.file.getvalue()
+
+
+def test_the_table_fits_a_terminal_of_80_columns_with_every_number_whole(make_run):
+    summary = build_summary(make_run(strategies=["max-sigma", "random", "distance"]))
+    text = printed(summary)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    for arm in summary["arms"]:
+        (line,) = [ln for ln in text.splitlines() if ln.split()[:1] == [arm["strategy"]]]
+        test = arm["test"]["after"]
+        assert line.split() == [
+            arm["strategy"],
+            str(arm["labels_bought"]),
+            *(f"{test[m]:.4f}" for m in ("mae", "rmse", "r2")),
+            *(f"{100 * test['coverage_2sigma']:.1f}", "%"),
+            f"{arm['unlabelled']['after']['mae']:.4f}",
+        ]
+
+
+def test_below_the_table_stand_network_saving_failures_and_what_the_labels_are(make_run):
+    text = " ".join(printed(build_summary(make_run())).split())
+    assert "The network's own output has a test MAE of 0.2125 eV/atom." in text
+    assert "a label saving of" in text
+    assert "1 label could not be had" in text
+    assert "Labels: Ionic-model energies, not DFT." in text
+
+
+def test_square_brackets_in_names_are_not_taken_for_colours(make_run):
+    summary = build_summary(make_run())
+    summary["name"], summary["label_note"] = "run [bold]", "column [red]"
+    text = printed(summary)
+    assert "run [bold]" in text
+    assert "column [red]" in text
+
+
+def saving(**changes):
+    start = {
+        "better": "max-sigma",
+        "worse": "random",
+        "measure": "test",
+        "labels_needed": 480,
+        "labels_bought": 1500,
+        "saving": 3.125,
+        "final_error_better": 0.0909,
+        "final_error_worse": 0.0955,
+        "relative_difference": 0.048,
+    }
+    return words.label_saving_sentence({**start, **changes}, "eV/atom")
+
+
+def test_label_saving_in_words():
+    assert saving() == (
+        "On the test rows, max-sigma reached the final error of random (0.0955 eV/atom) with 480 "
+        "labels where random bought 1,500: a label saving of 3.1. It ended 4.8 % lower (0.0909 eV/atom)."
+    )
+
+
+def test_no_saving_is_claimed_in_words_where_there_is_none():
+    assert "no finite label saving" in saving(saving=None, labels_needed=0)
+    tie = saving(saving=1.0, relative_difference=0.0)
+    assert "same error" in tie
+    assert "saving" not in tie
+    assert saving(saving=3.0, relative_difference=0.0).endswith("Both ended at that error.")
+
+
+@pytest.mark.parametrize(
+    ("target", "unit", "expected"),
+    [
+        ("formation_energy_per_atom", "eV/atom", "Formation energy"),
+        ("formation_energy_per_atom", "eV", "Formation energy per atom"),
+        ("PBE_gap", "eV", "PBE gap"),
+        ("_", "eV", "_"),
+    ],
+)
+def test_targets_are_named_for_people(target, unit, expected):
+    assert words.quantity_name(target, unit) == expected
+
+
+def test_the_examples_in_the_docstrings_are_true():
+    assert doctest.testmod(words).failed == 0
