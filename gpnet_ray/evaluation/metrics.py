@@ -63,6 +63,11 @@ class ErrorSums:
         }
         return ErrorSums(**added, centre=self.centre)
 
+    def last(self) -> ErrorSums:
+        """The sums of the last cycle alone."""
+        last = {f.name: getattr(self, f.name)[-1:] for f in fields(self) if f.name != "centre"}
+        return ErrorSums(**last, centre=self.centre)
+
     def metrics(self) -> dict[str, FloatArray]:
         """Mean absolute error, root mean squared error, R² and 2σ coverage in every cycle.
 

@@ -124,14 +124,13 @@ def _kernel_function(name: str) -> tf.types.experimental.PolymorphicFunction:
     """One traced function a kernel: sizes are left open, so that nothing is traced again."""
     distances = _cityblock if name == "laplacian-l1" else _euclidean
 
-    @tf.function(input_signature=[_TABLE, _TABLE, _SCALAR, _VECTOR])
     def covariances(
         x: tf.Tensor, y: tf.Tensor, amplitude: tf.Tensor, lengths: tf.Tensor
     ) -> tf.Tensor:
         r = distances(x / lengths, y / lengths)
         return kernel_of_distance(name, r, amplitude, tf.ones([], r.dtype))
 
-    return covariances
+    return tf.function(covariances, input_signature=[_TABLE, _TABLE, _SCALAR, _VECTOR])
 
 
 @cache

@@ -102,16 +102,14 @@ _VECTOR = tf.TensorSpec([None], tf.float64)
 
 @cache
 def _covariances(name: str) -> tf.types.experimental.PolymorphicFunction:
-    @tf.function(input_signature=[_MATRIX, _VECTOR])
     def covariances(distances: tf.Tensor, log_parameters: tf.Tensor) -> tf.Tensor:
         return _kernel_with_exact_diagonal(name, distances, log_parameters)
 
-    return covariances
+    return tf.function(covariances, input_signature=[_MATRIX, _VECTOR])
 
 
 @cache
 def _gradient(name: str) -> tf.types.experimental.PolymorphicFunction:
-    @tf.function(input_signature=[_MATRIX, _VECTOR, _MATRIX])
     def gradient(
         distances: tf.Tensor, log_parameters: tf.Tensor, by_covariance: tf.Tensor
     ) -> tf.Tensor:
@@ -120,4 +118,4 @@ def _gradient(name: str) -> tf.types.experimental.PolymorphicFunction:
             K = _kernel_with_exact_diagonal(name, distances, log_parameters)
         return tape.gradient(K, log_parameters, output_gradients=by_covariance)
 
-    return gradient
+    return tf.function(gradient, input_signature=[_MATRIX, _VECTOR, _MATRIX])

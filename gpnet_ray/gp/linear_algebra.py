@@ -1,14 +1,12 @@
-"""Triangular factors: solve with one, make one that retries with jitter, keep one in a growing buffer."""
+"""Triangular factors: make one, retrying with jitter; solve with one; invert one."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
 from gpnet_ray.errors import NumericalError
-from gpnet_ray.types import FloatArray
 
 __all__ = [
-    "GrowingMatrix",
     "cholesky_with_jitter",
     "gram_of_lower",
     "invert_lower",
@@ -116,59 +114,3 @@ def _cholesky_or_nan(K: tf.Tensor) -> tf.Tensor:
     except tf.errors.InvalidArgumentError:
         # Some builds of TensorFlow raise, others return NaN: let the caller see one of the two.
         return tf.fill(tf.shape(K), tf.constant(float("nan"), K.dtype))
-
-
-class GrowingMatrix:
-    """A matrix in a preallocated buffer on the device that doubles when it is full.
-
-    Args:
-        rows: Capacity to begin with.
-        columns: Capacity to begin with; the buffer is grown along an axis only where it is needed.
-        dtype: ``float64`` or ``float32``.
-    """
-
-    def __init__(self, rows: int, columns: int, *, dtype: str = "float64") -> None:
-        self._buffer = tf.Variable(tf.zeros((max(rows, 1), max(columns, 1)), dtype))
-        self.shape = (0, 0)
-
-    @property
-    def capacity(self) -> tuple[int, int]:
-        """Rows and columns that fit before the buffer is grown."""
-        return tuple(self._buffer.shape)
-
-    def read(self) -> tf.Tensor:
-        """Return the filled part; whole rows are not copied."""
-        rows, columns = self.shape
-        if columns == self.capacity[1]:
-            return self._buffer[:rows]
-        return self._buffer[:rows, :columns]
-
-    def write(self, values: tf.Tensor | FloatArray, *, row: int, column: int) -> None:
-        """Write a rectangle with its upper left corner at (row, column), growing as needed."""
-        bottom, right = row + int(values.shape[0]), column + int(values.shape[1])
-        self._reserve(bottom, right)
-        if values.shape[0] and values.shape[1]:
-            self._buffer[row:bottom, column:right].assign(tf.cast(values, self._buffer.dtype))
-        self.shape = (max(self.shape[0], bottom), max(self.shape[1], right))
-
-    def keep_columns(self, columns: FloatArray) -> None:
-        """Keep only these columns (positions, increasing) and give back the room of the others."""
-        kept = tf.gather(self.read(), columns, axis=1)
-        capacity = (self.capacity[0], max(1, len(columns)))
-        self._buffer = tf.Variable(tf.zeros(capacity, kept.dtype))
-        rows, self.shape = self.shape[0], (0, len(columns))
-        self.write(kept, row=0, column=0)
-        self.shape = (rows, len(columns))
-
-    def _reserve(self, rows: int, columns: int) -> None:
-        capacity = self.capacity
-        if rows <= capacity[0] and columns <= capacity[1]:
-            return
-        grown = tuple(
-            old if need <= old else max(need, 2 * old)
-            for old, need in zip(capacity, (rows, columns), strict=True)
-        )
-        filled = self.read()
-        self._buffer = tf.Variable(tf.zeros(grown, self._buffer.dtype))
-        if filled.shape[0] and filled.shape[1]:
-            self._buffer[: filled.shape[0], : filled.shape[1]].assign(filled)

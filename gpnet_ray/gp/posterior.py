@@ -14,9 +14,10 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from gpnet_ray.errors import InputError
+from gpnet_ray.gp.buffers import GrowingFactor
 from gpnet_ray.gp.hyperparameters import Hyperparameters
 from gpnet_ray.gp.kernels import gram_matrix, kernel_matrix
-from gpnet_ray.gp.linear_algebra import GrowingMatrix, cholesky_with_jitter, solve_lower
+from gpnet_ray.gp.linear_algebra import cholesky_with_jitter, solve_lower
 from gpnet_ray.gp.messages import Block, PosteriorSnapshot
 from gpnet_ray.gp.scaling import finite_latents
 from gpnet_ray.types import FloatArray
@@ -67,8 +68,7 @@ class Posterior:
         self._label_of: dict[str, float] = {}
         self._X = np.empty((0, width))
         self._z = np.empty(0)
-        capacity = max(reserve, len(ids), 1)
-        self._L = GrowingMatrix(capacity, capacity)
+        self._L = GrowingFactor(max(reserve, len(ids)))
         self.commit(ids, latents, y)
 
     def __len__(self) -> int:
@@ -123,9 +123,7 @@ class Posterior:
         )
         residual = labels[new] - self.hyperparameters.mean - V.numpy().T @ self._z
         z = solve_lower(L, tf.constant(residual[:, np.newaxis])).numpy()[:, 0]
-        n = len(self)
-        self._L.write(tf.transpose(V), row=n, column=0)
-        self._L.write(L, row=n, column=n)
+        self._L.append(tf.transpose(V), L)
         self._X, self._z = np.concatenate([self._X, P]), np.concatenate([self._z, z])
         self._label_of.update((ids[i], float(labels[i])) for i in new)
         self.jitter = max(self.jitter, jitter)

@@ -91,7 +91,8 @@ class LatentScaler:
             InputError: latents of another width, or NaN or infinite entries.
         """
         X = finite_latents(latents, width=len(self.offset))
-        return (X - np.asarray(self.offset)) / np.asarray(self.scale)
+        offset, scale = np.array(self.offset, np.float64), np.array(self.scale, np.float64)
+        return np.asarray((X - offset) / scale)
 
     def to_json(self) -> dict[str, Any]:
         """Return a dict of JSON types."""

@@ -24,8 +24,9 @@ import tensorflow as tf
 
 from gpnet_ray.errors import InputError
 from gpnet_ray.evaluation.metrics import ErrorSums, error_sums
+from gpnet_ray.gp.buffers import GrowingRows
 from gpnet_ray.gp.kernels import kernel_matrix
-from gpnet_ray.gp.linear_algebra import GrowingMatrix, solve_lower
+from gpnet_ray.gp.linear_algebra import solve_lower
 from gpnet_ray.gp.messages import Block, PosteriorSnapshot, Proposal
 from gpnet_ray.gp.scaling import finite_latents
 from gpnet_ray.types import BoolArray, FloatArray
@@ -48,7 +49,6 @@ class ScoredPoints:
         ids: The points, all different, m of them.
         X: Their scaled latents, shape (m, d).
         reference: Their true values, shape (m,), where they are known: then errors are measured.
-        reserve: How many labels to make room for from the start.
 
     Raises:
         InputError: arrays that do not fit the ids or are not finite, an id twice.
@@ -61,7 +61,6 @@ class ScoredPoints:
         X: npt.ArrayLike,
         *,
         reference: npt.ArrayLike | None = None,
-        reserve: int = 0,
     ) -> None:
         self._X = finite_latents(X, width=snapshot.X.shape[1])
         self._ids = np.array(ids, dtype=np.str_)
@@ -75,10 +74,8 @@ class ScoredPoints:
         self._withdrawn: BoolArray = np.zeros(len(ids), dtype=np.bool_)
         self.clipped = 0
         """How many variances came out negative by rounding and were set to 0."""
-        self._V = GrowingMatrix(max(len(snapshot.X), reserve), len(ids))
-        self._mean = np.full(len(ids), snapshot.hyperparameters.mean)
-        self._variance = np.full(len(ids), snapshot.hyperparameters.amplitude**2)
-        self._solve_from(snapshot)
+        self._V, self._mean, variance = self._solve_from(snapshot)
+        self._variance = self._clip(variance)
 
     def __len__(self) -> int:
         """How many of the points are not labelled yet."""
@@ -139,12 +136,9 @@ class ScoredPoints:
         """
         cycles = self._checked_cycles(block, cycle_of, n_cycles)
         rows = self._append_rows(block)
-        mean, variance = self._mean, self._variance
         sums = self._sums_in_every_cycle(block, rows, cycles, n_cycles)
-        self._mean = mean + block.z @ rows
-        variance = variance - np.einsum("bm,bm->m", rows, rows)
-        self.clipped += int(np.count_nonzero(variance < 0))
-        self._variance = np.maximum(variance, 0.0)
+        self._mean = self._mean + block.z @ rows
+        self._variance = self._clip(self._variance - np.einsum("bm,bm->m", rows, rows))
         self._labelled[[self._column_of[i] for i in block.ids if i in self._column_of]] = True
         self._give_back_labelled()
         return sums
@@ -180,17 +174,24 @@ class ScoredPoints:
                     "true values hold NaN or infinite entries; give none at all instead"
                 )
 
-    def _solve_from(self, snapshot: PosteriorSnapshot) -> None:
-        L = tf.constant(snapshot.L)
+    def _solve_from(
+        self, snapshot: PosteriorSnapshot
+    ) -> tuple[GrowingRows, FloatArray, FloatArray]:
+        """Columns V = L⁻¹ k(X_labelled, X), means and (unclipped) variances."""
+        L, tiles = tf.constant(snapshot.L), [tf.zeros((len(snapshot.X), 0), tf.float64)]
+        mean = np.full(len(self._ids), self._hyperparameters.mean)
+        variance = np.full(len(self._ids), self._hyperparameters.amplitude**2)
         for start in range(0, len(self._ids), _COLUMN_TILE):
             tile = slice(start, start + _COLUMN_TILE)
             V = solve_lower(L, kernel_matrix(self._hyperparameters, snapshot.X, self._X[tile]))
-            self._V.write(V, row=0, column=start)
-            self._mean[tile] += tf.linalg.matvec(V, snapshot.z, transpose_a=True).numpy()
-            self._variance[tile] -= tf.reduce_sum(V * V, axis=0).numpy()
-        self._V.shape = (len(snapshot.X), len(self._ids))
-        self.clipped += int(np.count_nonzero(self._variance < 0))
-        np.maximum(self._variance, 0.0, out=self._variance)
+            mean[tile] += tf.linalg.matvec(V, snapshot.z, transpose_a=True).numpy()
+            variance[tile] -= tf.reduce_sum(V * V, axis=0).numpy()
+            tiles.append(V)
+        return GrowingRows(tf.concat(tiles, axis=1)), mean, variance
+
+    def _clip(self, variance: FloatArray) -> FloatArray:
+        self.clipped += int(np.count_nonzero(variance < 0))
+        return np.maximum(variance, 0.0)
 
     def _free(self) -> npt.NDArray[np.int64]:
         return np.flatnonzero(~(self._labelled | self._withdrawn))
@@ -201,7 +202,7 @@ class ScoredPoints:
             ids=tuple(self._ids[columns].tolist()),
             X=self._X[columns],
             bound_of_rest=float(self._variance[rest].max()) if rest.size else -np.inf,
-            V=tf.gather(self._V.read(), columns, axis=1).numpy() if with_columns else None,
+            V=self._V.columns(columns).numpy() if with_columns else None,
         )
 
     def _checked_cycles(
@@ -225,9 +226,9 @@ class ScoredPoints:
     def _append_rows(self, block: Block) -> FloatArray:
         """Extend V by L_b⁻¹ (k(X_b, P) − V_bᵀ V): float64 (b, m)."""
         covariance = kernel_matrix(self._hyperparameters, block.X, self._X)
-        covariance -= tf.matmul(tf.constant(block.V), self._V.read(), transpose_a=True)
+        covariance -= self._V.transposed_product(block.V)
         rows = solve_lower(tf.constant(block.L), covariance)
-        self._V.write(rows, row=self.n_labelled, column=0)
+        self._V.append(rows)
         return np.asarray(rows.numpy())
 
     def _sums_in_every_cycle(
