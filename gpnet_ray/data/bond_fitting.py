@@ -36,14 +36,14 @@ class FittedCrystal:
 
     Attributes:
         lattice: float64 array of shape (3, 3), Å, rows are axes.
-        frac_coords: float64 array of shape (n, 3).
+        positions: float64 array of shape (n, 3), Å, Cartesian.
         misfit: largest relative difference of a bond length from the sum of radii.
         oxide_contact_angstrom: shortest distance of two oxide ions.
         cation_contact_angstrom: shortest distance of two cations.
     """
 
     lattice: FloatArray
-    frac_coords: FloatArray
+    positions: FloatArray
     misfit: float
     oxide_contact_angstrom: float
     cation_contact_angstrom: float
@@ -68,54 +68,48 @@ def fit_crystal(
         lengths: float64 array of shape (b,): wanted bond lengths, Å.
         bond_strengths: float64 array of shape (b,): weights.
     """
-    coords = cell.frac_coords
-    n = len(coords)
-    first, second = cell.bonds.first, cell.bonds.second
-    total_pull = np.bincount(first, bond_strengths, n) + np.bincount(second, bond_strengths, n)
-    lattice = _fitted_lattice(cell, coords, lengths, bond_strengths)
+    positions, scale = cell.positions, np.ones(3)
+    total_pull = np.abs(cell.pull) @ bond_strengths
     for _ in range(_ROUNDS):
-        vectors = cell.bonds.vectors(lattice, coords)
-        found = np.sqrt(np.einsum("bi,bi->b", vectors, vectors))
-        forces = vectors * (bond_strengths * (lengths / found - 1.0))[:, None]
-        moves = np.stack(
-            [
-                np.bincount(second, forces[:, axis], n) - np.bincount(first, forces[:, axis], n)
-                for axis in range(3)
-            ],
-            axis=1,
-        )
-        coords = coords + (_STEP * moves / total_pull[:, None]) @ np.linalg.inv(lattice)
-        lattice = _fitted_lattice(cell, coords, lengths, bond_strengths)
-    found = np.linalg.norm(cell.bonds.vectors(lattice, coords), axis=1)
+        vectors = cell.bonds.vectors(positions)
+        scale = _fitted_scale(cell, vectors, lengths, bond_strengths)
+        scaled = vectors * scale
+        found = np.sqrt(np.einsum("bi,bi->b", scaled, scaled))
+        forces = scaled * (bond_strengths * (lengths / found - 1.0))[:, None]
+        positions = positions + (cell.pull @ forces) * (_STEP / total_pull[:, None]) / scale
+    vectors = cell.bonds.vectors(positions)
+    scale = _fitted_scale(cell, vectors, lengths, bond_strengths)
+    found = np.sqrt((vectors * vectors) @ (scale * scale))
     return FittedCrystal(
-        lattice=lattice,
-        frac_coords=coords,
+        lattice=cell.lattice * scale,
+        positions=positions * scale,
         misfit=float(np.abs(found / lengths - 1.0).max()),
-        oxide_contact_angstrom=_shortest(cell.oxide_pairs.vectors(lattice, coords)),
-        cation_contact_angstrom=_shortest(cell.cation_pairs.vectors(lattice, coords)),
+        oxide_contact_angstrom=_shortest(cell.oxide_pairs.vectors(positions) * scale),
+        cation_contact_angstrom=_shortest(cell.cation_pairs.vectors(positions) * scale),
     )
 
 
-def _fitted_lattice(
-    cell: PrototypeCell, coords: FloatArray, lengths: FloatArray, weights: FloatArray
+def _fitted_scale(
+    cell: PrototypeCell, vectors: FloatArray, lengths: FloatArray, weights: FloatArray
 ) -> FloatArray:
-    """Scale a, and c where it is free, so that the squared bond lengths fit best."""
-    vectors = cell.bonds.vectors(cell.lattice, coords)
+    """Scale a, and c where it is free, so that the squared bond lengths fit best; shape (3,)."""
     squares = vectors * vectors
     wanted = lengths * lengths
-    if not cell.uniaxial:
-        whole = squares.sum(axis=1)
-        scale = float((weights * whole) @ wanted / ((weights * whole) @ whole))
-        return cell.lattice * sqrt(scale)
-    design = np.stack([squares[:, 0] + squares[:, 1], squares[:, 2]])
-    weighted = design * weights
-    in_plane, axial = np.linalg.solve(weighted @ design.T, weighted @ wanted)
-    # Bonds that no cell can fit give a negative square; the shape then stays as it was and the
-    # misfit says so.
-    if in_plane <= 0 or axial <= 0:
-        return cell.lattice * sqrt(float(wanted.mean() / squares.sum(axis=1).mean()))
-    return cell.lattice * np.array([sqrt(in_plane), sqrt(in_plane), sqrt(axial)])
+    whole = squares.sum(axis=1)
+    common = sqrt(float((weights * whole) @ wanted / ((weights * whole) @ whole)))
+    if cell.uniaxial:
+        design = np.stack([whole - squares[:, 2], squares[:, 2]])
+        weighted = design * weights
+        # Two unknowns by Cramer's rule; a solver's call costs more than all the rest.
+        (aa, ac), (_, cc) = (weighted @ design.T).tolist()
+        a_wanted, c_wanted = (weighted @ wanted).tolist()
+        in_plane = (a_wanted * cc - c_wanted * ac) / (aa * cc - ac * ac)
+        axial = (c_wanted * aa - a_wanted * ac) / (aa * cc - ac * ac)
+        if in_plane > 0 and axial > 0:
+            return np.array([sqrt(in_plane), sqrt(in_plane), sqrt(axial)])
+        # Lengths that no axis ratio can give: the shape stays, and the misfit will say so.
+    return np.array([common, common, common])
 
 
 def _shortest(vectors: FloatArray) -> float:
-    return float(np.sqrt(np.einsum("pi,pi->p", vectors, vectors).min()))
+    return sqrt(float(np.einsum("pi,pi->p", vectors, vectors).min()))

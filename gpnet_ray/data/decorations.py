@@ -45,16 +45,16 @@ class Decoration:
         kind = f"{self.prototype.name}.{self.ordering}" if self.ordering else self.prototype.name
         return "-".join((kind, *(_filling_name(filling) for filling in self.fillings)))
 
-    def ions_of_sites(self) -> tuple[Ion | None, ...]:
-        """Return the cation of every site of the cell, ``None`` for an oxide ion."""
+    def occupations(self) -> Iterator[tuple[Ion, int, tuple[int, ...]]]:
+        """Yield every cation, its coordination number and its sites in the cell."""
         cell = prototype_cell(self.prototype.name, self.ordering)
-        ions: list[Ion | None] = [None] * len(cell.sublattices)
-        for sublattice, filling in zip(self.prototype.coordination, self.fillings, strict=True):
-            sites = iter(cell.sites_of(sublattice))
+        for (sublattice, coordination), filling in zip(
+            self.prototype.coordination.items(), self.fillings, strict=True
+        ):
+            begin = 0
             for ion, number in filling:
-                for _ in range(number):
-                    ions[next(sites)] = ion
-        return tuple(ions)
+                yield ion, coordination, cell.sites[sublattice][begin : begin + number]
+                begin += number
 
 
 def decorations(prototype: Prototype, *, mixed: bool, seed: int) -> Iterator[Decoration]:
@@ -104,12 +104,12 @@ def _blocks(prototype: Prototype, *, mixed: bool) -> Iterator[_Block]:
     orderings = ("", *prototype.supercells) if mixed else ("",)
     for ordering in orderings:
         cell = prototype_cell(prototype.name, ordering)
-        charge = -OXIDE_CHARGE * len(cell.sites_of(ANION))
+        charge = -OXIDE_CHARGE * len(cell.sites[ANION])
         for mixing in product((False, True), repeat=len(prototype.coordination)):
             if any(mixing) != mixed:
                 continue
             by_charge = [
-                _fillings_by_charge(number, len(cell.sites_of(sublattice)), mixed=is_mixed)
+                _fillings_by_charge(number, len(cell.sites[sublattice]), mixed=is_mixed)
                 for (sublattice, number), is_mixed in zip(
                     prototype.coordination.items(), mixing, strict=True
                 )

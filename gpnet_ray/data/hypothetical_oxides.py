@@ -27,7 +27,7 @@ from gpnet_ray.seeds import generator
 from gpnet_ray.types import FloatArray
 
 if TYPE_CHECKING:
-    from pymatgen.core import Structure
+    from pymatgen.core import Composition, Structure
 
 __all__ = ["hypothetical_dataset", "hypothetical_oxides"]
 
@@ -117,11 +117,9 @@ class _Builder:
     """Turns decorations into crystals."""
 
     def __init__(self, seed: int) -> None:
-        from pymatgen.core import Species
-
         self._seed = seed
-        self._oxide = Species(ANION, OXIDE_CHARGE)
-        self._species: dict[Ion, Species] = {}
+        self._oxide = _one_species(ANION, OXIDE_CHARGE)
+        self._species: dict[Ion, Composition] = {}
 
     def id_of(self, decoration: Decoration, variant: int) -> str:
         return f"hyp-{decoration.name}-{variant}"
@@ -131,36 +129,41 @@ class _Builder:
         from pymatgen.core import Lattice, Structure
 
         cell = prototype_cell(decoration.prototype.name, decoration.ordering)
-        ions = decoration.ions_of_sites()
-        radii, charges = np.zeros(len(ions)), np.zeros(len(ions))
-        for sublattice, number in decoration.prototype.coordination.items():
-            for site in cell.sites_of(sublattice):
-                ion = ions[site]
-                if ion is not None:
-                    radii[site], charges[site] = ion.radius(number), ion.charge
-        lengths = radii[cell.bonds.first] + OXIDE_RADIUS_ANGSTROM
-        fitted = fit_crystal(cell, lengths, charges[cell.bonds.first] / cell.coordination)
+        n = len(cell.positions)
+        lengths, strengths = np.zeros(n), np.zeros(n)
+        species = [self._oxide] * n
+        for ion, coordination, sites in decoration.occupations():
+            length = ion.radius(coordination) + OXIDE_RADIUS_ANGSTROM
+            for site in sites:
+                lengths[site], strengths[site] = length, ion.charge / coordination
+                species[site] = self._species_of(ion)
+        fitted = fit_crystal(cell, lengths[cell.bonds.first], strengths[cell.bonds.first])
         if not fitted.is_sound:
             return None
-        lattice, coords = fitted.lattice, fitted.frac_coords
+        lattice, positions = fitted.lattice, fitted.positions
         if variant:
-            lattice, coords = self._varied(lattice, coords, self.id_of(decoration, variant))
-        return Structure(Lattice(lattice), [self._species_of(ion) for ion in ions], coords)
+            draw = generator(self._seed, self.id_of(decoration, variant))
+            lattice, positions = _varied(lattice, positions, draw)
+        return Structure(Lattice(lattice), species, positions @ np.linalg.inv(lattice))
 
-    def _varied(
-        self, lattice: FloatArray, coords: FloatArray, material_id: str
-    ) -> tuple[FloatArray, FloatArray]:
-        draw = generator(self._seed, material_id)
-        strain = draw.normal(scale=_STRAIN, size=(3, 3))
-        moves = draw.normal(scale=_DISPLACEMENT_ANGSTROM, size=coords.shape)
-        strained = lattice @ (np.eye(3) + (strain + strain.T) / 2)
-        return strained, coords + moves @ np.linalg.inv(strained)
-
-    def _species_of(self, ion: Ion | None) -> object:
-        from pymatgen.core import Species
-
-        if ion is None:
-            return self._oxide
+    def _species_of(self, ion: Ion) -> Composition:
         if ion not in self._species:
-            self._species[ion] = Species(ion.symbol, ion.charge)
+            self._species[ion] = _one_species(ion.symbol, ion.charge)
         return self._species[ion]
+
+
+def _one_species(symbol: str, charge: int) -> Composition:
+    # pymatgen takes two thirds of a crystal's time to make one of these for every site.
+    from pymatgen.core import Composition, Species
+
+    return Composition({Species(symbol, charge): 1})
+
+
+def _varied(
+    lattice: FloatArray, positions: FloatArray, draw: np.random.Generator
+) -> tuple[FloatArray, FloatArray]:
+    """Strain a crystal and displace its atoms."""
+    strain = draw.normal(scale=_STRAIN, size=(3, 3))
+    deformation = np.eye(3) + (strain + strain.T) / 2
+    moves = draw.normal(scale=_DISPLACEMENT_ANGSTROM, size=positions.shape)
+    return lattice @ deformation, positions @ deformation + moves

@@ -55,12 +55,13 @@ class Ion:
                 f"the smallest tabulated is {numbers[0]}"
             )
         beyond = max(0, coordination - numbers[-1])
-        return float(np.interp(coordination, numbers, values)) + _SLOPE_BEYOND_TABLE * beyond
+        tabulated = float(np.interp(coordination, numbers, values))
+        return tabulated + _SLOPE_BEYOND_TABLE * beyond
 
     @property
     def octahedral_radius(self) -> float:
         """Ionic radius in Å at the tabulated coordination number that is nearest to six."""
-        _, radius = min(self.radii, key=lambda pair: abs(pair[0] - 6))
+        radius: float = min(self.radii, key=lambda pair: abs(pair[0] - 6))[1]
         return radius
 
     def fits(self, coordination: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
@@ -32,17 +33,19 @@ _NEAR = 1.3
 
 
 class AtomPairs(NamedTuple):
-    """Pairs of atoms: index arrays of shape (p,), cell of the second as float64 (p, 3)."""
+    """Pairs of atoms: index arrays of shape (p,) and, of shape (p, 3), the second's lattice vector."""
 
     first: npt.NDArray[np.intp]
     second: npt.NDArray[np.intp]
-    images: FloatArray
+    translations: FloatArray
 
-    def vectors(self, lattice: FloatArray, frac_coords: FloatArray) -> FloatArray:
-        """Return the vectors from the first atom to the second, Cartesian, of shape (p, 3)."""
-        offsets = frac_coords[self.second] - frac_coords[self.first] + self.images
-        vectors: FloatArray = offsets @ lattice
-        return vectors
+    def vectors(self, positions: FloatArray) -> FloatArray:
+        """Return the vectors from the first atom to the second, of shape (p, 3).
+
+        Args:
+            positions: float64 array of shape (n, 3), Cartesian.
+        """
+        return positions[self.second] - positions[self.first] + self.translations
 
 
 @dataclass(frozen=True)
@@ -51,27 +54,23 @@ class PrototypeCell:
 
     Attributes:
         lattice: float64 array of shape (3, 3), rows are axes; z is the unique axis.
-        frac_coords: float64 array of shape (n, 3).
-        sublattices: n names, ``A``, ``B`` or ``O``.
+        positions: float64 array of shape (n, 3), Cartesian.
+        sites: atom indices by sublattice, ``A``, ``B`` and ``O``.
         uniaxial: the axis ratio is free.
         bonds: the b cation-oxide bonds, the cation first.
-        coordination: float64 array of shape (b,): neighbours of the bond's cation.
+        pull: float64 array of shape (n, b): 1 where the atom is the bond's oxide, -1 its cation.
         oxide_pairs: near pairs of oxide ions.
         cation_pairs: near pairs of cations.
     """
 
     lattice: FloatArray
-    frac_coords: FloatArray
-    sublattices: tuple[str, ...]
+    positions: FloatArray
+    sites: Mapping[str, tuple[int, ...]]
     uniaxial: bool
     bonds: AtomPairs
-    coordination: FloatArray
+    pull: FloatArray
     oxide_pairs: AtomPairs
     cation_pairs: AtomPairs
-
-    def sites_of(self, sublattice: str) -> tuple[int, ...]:
-        """Return the atom indices of a sublattice."""
-        return tuple(i for i, name in enumerate(self.sublattices) if name == sublattice)
 
 
 @cache
@@ -90,19 +89,24 @@ def prototype_cell(name: str, ordering: str = "") -> PrototypeCell:
     is_oxide = np.array([s == ANION for s in sublattices])
     pairs, lengths = _all_pairs(lattice, coords)
     chosen: list[int] = []
-    coordination: list[int] = []
     for site in np.flatnonzero(~is_oxide).tolist():
         number = prototype.coordination[sublattices[site]]
         candidates = np.flatnonzero((pairs.first == site) & is_oxide[pairs.second])
         chosen.extend(candidates[np.argsort(lengths[candidates], kind="stable")[:number]].tolist())
-        coordination.extend([number] * number)
+    bonds = _take(pairs, np.array(chosen))
+    pull = np.zeros((len(coords), len(chosen)))
+    pull[bonds.second, np.arange(len(chosen))] = 1.0
+    pull[bonds.first, np.arange(len(chosen))] = -1.0
     return PrototypeCell(
         lattice=lattice,
-        frac_coords=coords,
-        sublattices=sublattices,
+        positions=coords @ lattice,
+        sites={
+            name: tuple(i for i, other in enumerate(sublattices) if other == name)
+            for name in (*prototype.coordination, ANION)
+        },
         uniaxial=prototype.c_over_a is not None and not prototype.rigid_axes,
-        bonds=_take(pairs, np.array(chosen)),
-        coordination=np.array(coordination, dtype=float),
+        bonds=bonds,
+        pull=pull,
         oxide_pairs=_near_pairs(pairs, lengths, is_oxide),
         cation_pairs=_near_pairs(pairs, lengths, ~is_oxide),
     )
@@ -167,8 +171,8 @@ def _all_pairs(lattice: FloatArray, coords: FloatArray) -> tuple[AtomPairs, Floa
     n = len(coords)
     shifts = np.array(list(product(range(-2, 3), repeat=3)), dtype=float)
     first, second, image = (index.ravel() for index in np.indices((n, n, len(shifts))))
-    pairs = AtomPairs(first, second, shifts[image])
-    lengths = np.linalg.norm(pairs.vectors(lattice, coords), axis=1)
+    pairs = AtomPairs(first, second, shifts[image] @ lattice)
+    lengths = np.linalg.norm(pairs.vectors(coords @ lattice), axis=1)
     real = lengths > 1e-6
     return _take(pairs, np.flatnonzero(real)), lengths[real]
 
@@ -181,4 +185,4 @@ def _near_pairs(pairs: AtomPairs, lengths: FloatArray, member: npt.NDArray[np.bo
 
 
 def _take(pairs: AtomPairs, rows: npt.NDArray[np.intp]) -> AtomPairs:
-    return AtomPairs(pairs.first[rows], pairs.second[rows], pairs.images[rows])
+    return AtomPairs(pairs.first[rows], pairs.second[rows], pairs.translations[rows])
