@@ -119,7 +119,7 @@ class Campaign:
         folder.check_free(resume=resume, overwrite=overwrite)
         with context.timed("graphs"):
             problem = screen(self._dataset, context.config, context.progress)
-        check_pool_is_large_enough(len(problem.dataset), context.config)
+        check_pool_is_large_enough(problem, context.config, self._given_split(problem))
         with connected(context.config.resources), _ray_errors_explained():
             events = self._open_folder(resume=resume, overwrite=overwrite)
             with ExitStack() as stack:
@@ -177,10 +177,20 @@ class Campaign:
     def _read_or_draw_split(self, problem: Problem) -> Split:
         path = self._context.folder.split
         if path.is_file():
-            return load_split(path)
-        split = self._split or split_problem(problem, self._context.config)
+            split = load_split(path)
+            split.check_belongs_to(problem.dataset.ids)
+            return split
+        split = self._given_split(problem) or split_problem(problem, self._context.config)
         split.save(path)
         return split
+
+    def _given_split(self, problem: Problem) -> Split | None:
+        """The user's split less the materials that were rejected."""
+        if self._split is None:
+            return None
+        given = self._split.without({r.material_id for r in problem.rejected})
+        given.check_belongs_to(problem.dataset.ids)
+        return given
 
     def _latents(
         self, problem: Problem, split: Split, reference: Mapping[str, float], journal: Journal

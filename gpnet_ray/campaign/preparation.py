@@ -100,25 +100,34 @@ def screen(dataset: MaterialsDataset, config: Config, progress: Progress) -> Pro
     return problem.without(rejected) if rejected else problem
 
 
-def check_pool_is_large_enough(n_materials: int, config: Config) -> None:
+def check_pool_is_large_enough(
+    problem: Problem, config: Config, split: Split | None = None
+) -> None:
     """Refuse a loop that asks for more materials than the pool has.
+
+    Args:
+        problem: The materials.
+        config: Says how many train and test rows will be drawn, and how many picks made.
+        split: The user's own split, where there is one.
 
     Raises:
         InputError: says how many are asked for and how many there are.
     """
-    split, selection = config.split, config.selection
-    n_pool = n_materials - split.n_train - split.n_test
+    n_materials, selection = len(problem.dataset), config.selection
+    n_train = len(split.train) if split else config.split.n_train
+    n_test = len(split.test) if split else config.split.n_test
+    n_pool = n_materials - n_train - n_test
     if n_pool < 1:
         raise InputError(
-            f"{split.n_train} train and {split.n_test} test rows leave nothing of"
-            f" {n_materials} materials for the pool; lower --train or --test"
+            f"{n_train} train and {n_test} test rows leave nothing of {n_materials} materials for the"
+            " pool; lower --train or --test"
         )
     asked = selection.cycles * selection.batch_size
     if asked > n_pool:
         raise InputError(
             f"{selection.cycles} cycles of batch size {selection.batch_size} ask for {asked} materials"
-            f" and the pool has {n_pool} ({n_materials} materials less {split.n_train} train and"
-            f" {split.n_test} test); lower --cycles or --batch-size"
+            f" and the pool has {n_pool} ({n_materials} materials less {n_train} train and {n_test}"
+            " test); lower --cycles or --batch-size"
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +43,15 @@ class Split:
         """Write the split as JSON: three lists of ids."""
         content = {part: list(getattr(self, part)) for part in _PARTS}
         path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    def without(self, ids: Collection[str]) -> Split:
+        """The same split less some materials.
+
+        Raises:
+            DataError: a part would be left empty.
+        """
+        kept = {part: tuple(i for i in getattr(self, part) if i not in ids) for part in _PARTS}
+        return Split(**kept)
 
     def check_belongs_to(self, ids: Sequence[str]) -> None:
         """Check that the split is one of exactly these materials.

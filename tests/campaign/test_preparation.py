@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
 from gpnet_ray.campaign.preparation import check_pool_is_large_enough
 from gpnet_ray.config import load_config
 from gpnet_ray.errors import InputError
+
+
+def problem(n: int) -> Any:
+    return SimpleNamespace(dataset=range(n))
 
 
 def config(**overrides: int):  # type: ignore[no-untyped-def]
@@ -17,11 +24,11 @@ def test_exactly_the_whole_pool_may_be_asked_for() -> None:
     settings = config(
         split__n_train=10, split__n_test=5, selection__cycles=4, selection__batch_size=5
     )
-    check_pool_is_large_enough(35, settings)
+    check_pool_is_large_enough(problem(35), settings)
     with pytest.raises(InputError, match="ask for 20 materials and the pool has 19"):
-        check_pool_is_large_enough(34, settings)
+        check_pool_is_large_enough(problem(34), settings)
 
 
 def test_train_and_test_must_leave_a_pool() -> None:
     with pytest.raises(InputError, match="10 train and 5 test rows leave nothing of 15"):
-        check_pool_is_large_enough(15, config(split__n_train=10, split__n_test=5))
+        check_pool_is_large_enough(problem(15), config(split__n_train=10, split__n_test=5))

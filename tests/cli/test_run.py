@@ -1,0 +1,79 @@
+"""The whole command in a process of its own, on a user's file and on the embedded default."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from support.command_line import TINY_NETWORK, Run, rock_salt, rows, write_parquet
+
+SETTINGS = ["--train", "20", "--test", "8", "--cycles", "4", "--target", "energy", *TINY_NETWORK]
+
+
+@pytest.mark.slow
+def test_a_users_file_end_to_end(run: Run, tmp_path: Path) -> None:
+    made = rows()
+    made[11]["structure"] = rock_salt("Mg", 40.0)  # no bond inside the cut-off
+    path = write_parquet(tmp_path / "oxides.parquet", made)
+    done = run("run", "--dataset", path, "--unit", "eV/atom", *SETTINGS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    folder = tmp_path / "runs" / "oxides"
+    report = folder / "report" / "index.html"
+    assert report.is_file()
+    assert str(Path("runs") / "oxides" / "report" / "index.html") in done.stdout
+    summary = json.loads((folder / "summary.json").read_text())
+    table = pq.read_table(folder / "metrics.parquet").to_pandas()
+    last = table[(table.strategy == "max-sigma") & (table.cycle == 4)].iloc[0]
+    assert f"{last.test_mae:.4f}" in done.stdout
+    assert json.dumps(summary)  # strict JSON was readable
+    assert "m-011" in (folder / "rejected.csv").read_text()
+    # Not a terminal: plain lines, no control characters.
+    assert "\x1b" not in done.stdout
+    for step in ("Building graphs", "Training", "Featurising", "Cycles, max-sigma"):
+        assert step in done.stdout
+
+
+@pytest.mark.slow
+def test_killed_in_the_middle_and_resumed_it_ends_as_if_nothing_had_happened(
+    run: Run, tmp_path: Path
+) -> None:
+    path = write_parquet(tmp_path / "oxides.parquet", rows())
+    whole = run("run", "--dataset", path, "--name", "whole", *SETTINGS)
+    assert whole.returncode == 0, whole.stderr
+
+    arguments = ["run", "--dataset", str(path), "--name", "killed", *SETTINGS]
+    with subprocess.Popen(
+        [sys.executable, "-m", "gpnet_ray", *arguments],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"},
+    ) as process:
+        journal = tmp_path / "runs" / "killed" / "journal.jsonl"
+        while not (journal.is_file() and '"network"' in journal.read_text()):
+            assert process.poll() is None, "ended before it could be killed"
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    resumed = run(*arguments, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    tables = [
+        pq.read_table(tmp_path / "runs" / name / "picks.parquet").to_pandas()
+        for name in ("whole", "killed")
+    ]
+    assert tables[0].drop(columns="seconds").equals(tables[1].drop(columns="seconds"))
+    changed = run(*arguments, "--resume", "--seed", "5")
+    assert changed.returncode == 2
+    assert "other settings" in changed.stderr
+
+
+def test_help_and_version(run: Run) -> None:
+    assert "--strategy" in run("run", "--help").stdout
+    assert run("--version").stdout.startswith("gpnet-ray ")
