@@ -25,6 +25,9 @@ SHORTEST_OXIDE_CONTACT_ANGSTROM = 2.2
 
 SHORTEST_CATION_CONTACT_ANGSTROM = 2.2
 
+SHORTEST_LOOSE_CONTACT = 1.1
+"""An oxide ion nearer than this share of the radii would be one more neighbour of the cation."""
+
 _ROUNDS = 4
 _STEP = 0.5
 """Share of the mean bond error by which an atom moves in a round; 1 may oscillate."""
@@ -40,6 +43,8 @@ class FittedCrystal:
         misfit: largest relative difference of a bond length from the sum of radii.
         oxide_contact_angstrom: shortest distance of two oxide ions.
         cation_contact_angstrom: shortest distance of two cations.
+        loose_contact: shortest distance of a cation and an oxide ion that are not bonded in the
+            prototype, relative to the sum of their radii.
     """
 
     lattice: FloatArray
@@ -47,6 +52,7 @@ class FittedCrystal:
     misfit: float
     oxide_contact_angstrom: float
     cation_contact_angstrom: float
+    loose_contact: float
 
     @property
     def is_sound(self) -> bool:
@@ -55,19 +61,23 @@ class FittedCrystal:
             self.misfit <= LARGEST_BOND_MISFIT
             and self.oxide_contact_angstrom >= SHORTEST_OXIDE_CONTACT_ANGSTROM
             and self.cation_contact_angstrom >= SHORTEST_CATION_CONTACT_ANGSTROM
+            and self.loose_contact >= SHORTEST_LOOSE_CONTACT
         )
 
 
 def fit_crystal(
-    cell: PrototypeCell, lengths: FloatArray, bond_strengths: FloatArray
+    cell: PrototypeCell, lengths_of_sites: FloatArray, strengths_of_sites: FloatArray
 ) -> FittedCrystal:
     """Fit the cell (a, and c where it is free) and the atoms' positions to bond lengths.
 
     Args:
         cell: the prototype's cell with b bonds.
-        lengths: float64 array of shape (b,): wanted bond lengths, Å.
-        bond_strengths: float64 array of shape (b,): weights.
+        lengths_of_sites: float64 array of shape (n,): wanted length of a cation's bonds, Å.
+        strengths_of_sites: float64 array of shape (n,): weight of each of a cation's bonds.
+            Neither is read at oxide sites.
     """
+    lengths = lengths_of_sites[cell.bonds.first]
+    bond_strengths = strengths_of_sites[cell.bonds.first]
     positions, scale = cell.positions, np.ones(3)
     total_pull = np.abs(cell.pull) @ bond_strengths
     for _ in range(_ROUNDS):
@@ -86,6 +96,11 @@ def fit_crystal(
         misfit=float(np.abs(found / lengths - 1.0).max()),
         oxide_contact_angstrom=_shortest(cell.oxide_pairs.vectors(positions) * scale),
         cation_contact_angstrom=_shortest(cell.cation_pairs.vectors(positions) * scale),
+        loose_contact=_shortest(
+            cell.loose_pairs.vectors(positions)
+            * scale
+            / lengths_of_sites[cell.loose_pairs.first, None]
+        ),
     )
 
 

@@ -137,7 +137,7 @@ class _Builder:
             for site in sites:
                 lengths[site], strengths[site] = length, ion.charge / coordination
                 species[site] = self._species_of(ion)
-        fitted = fit_crystal(cell, lengths[cell.bonds.first], strengths[cell.bonds.first])
+        fitted = fit_crystal(cell, lengths, strengths)
         if not fitted.is_sound:
             return None
         lattice, positions = fitted.lattice, fitted.positions

@@ -54,7 +54,7 @@ class Ion:
                 f"{self.symbol}{self.charge}+ has no radius for coordination {coordination}; "
                 f"the smallest tabulated is {numbers[0]}"
             )
-        beyond = max(0, coordination - numbers[-1])
+        beyond: int = max(0, coordination - numbers[-1])
         tabulated = float(np.interp(coordination, numbers, values))
         return tabulated + _SLOPE_BEYOND_TABLE * beyond
 
@@ -149,8 +149,6 @@ _TABLE: tuple[tuple[str, int, dict[int, float]], ...] = (
     ("Sb", 5, {6: 0.6}),
     ("Nb", 5, {4: 0.48, 6: 0.64, 7: 0.69, 8: 0.74}),
     ("Ta", 5, {6: 0.64, 7: 0.69, 8: 0.74}),
-    ("S", 6, {4: 0.12, 6: 0.29}),
-    ("Se", 6, {4: 0.28, 6: 0.42}),
 )
 
 

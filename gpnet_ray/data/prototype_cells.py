@@ -61,6 +61,7 @@ class PrototypeCell:
         pull: float64 array of shape (n, b): 1 where the atom is the bond's oxide, -1 its cation.
         oxide_pairs: near pairs of oxide ions.
         cation_pairs: near pairs of cations.
+        loose_pairs: near cation-oxide pairs that are no bonds, the cation first.
     """
 
     lattice: FloatArray
@@ -71,6 +72,7 @@ class PrototypeCell:
     pull: FloatArray
     oxide_pairs: AtomPairs
     cation_pairs: AtomPairs
+    loose_pairs: AtomPairs
 
 
 @cache
@@ -109,6 +111,7 @@ def prototype_cell(name: str, ordering: str = "") -> PrototypeCell:
         pull=pull,
         oxide_pairs=_near_pairs(pairs, lengths, is_oxide),
         cation_pairs=_near_pairs(pairs, lengths, ~is_oxide),
+        loose_pairs=_loose_pairs(pairs, lengths, is_oxide, bonds=np.array(chosen)),
     )
 
 
@@ -182,6 +185,19 @@ def _near_pairs(pairs: AtomPairs, lengths: FloatArray, member: npt.NDArray[np.bo
     # Each pair comes in both directions; which of the two is kept makes no difference.
     like = like[pairs.first[like] <= pairs.second[like]]
     return _take(pairs, like[lengths[like] < _NEAR * lengths[like].min()])
+
+
+def _loose_pairs(
+    pairs: AtomPairs,
+    lengths: FloatArray,
+    is_oxide: npt.NDArray[np.bool_],
+    *,
+    bonds: npt.NDArray[np.intp],
+) -> AtomPairs:
+    unlike = ~is_oxide[pairs.first] & is_oxide[pairs.second]
+    unlike[bonds] = False
+    rows = np.flatnonzero(unlike)
+    return _take(pairs, rows[lengths[rows] < _NEAR * lengths[rows].min()])
 
 
 def _take(pairs: AtomPairs, rows: npt.NDArray[np.intp]) -> AtomPairs:

@@ -212,6 +212,7 @@ PROTOTYPES: tuple[Prototype, ...] = (
         {"A": 6, "B": 6},
         {"doubled": _DOUBLED_A},
         interchangeable=True,
+        rigid_axes=True,
     ),
     Prototype(
         "trirutile",
