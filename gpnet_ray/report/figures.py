@@ -84,7 +84,7 @@ def learning_curve_figure(
     axes.set_ylabel(plain(ylabel))
     axes.set_title(plain(title))
     label_whole_numbers(axes)
-    axes.legend(loc="upper right")
+    figure.legend(loc="outside lower center", ncols=len(curves))
     return figure
 
 
@@ -175,6 +175,7 @@ def residual_sigma_figure(
         axes.plot([0, end], [0, sign * 2 * end], color=BLACK, linewidth=0.9)
     axes.axhline(0, color=GREY, linewidth=0.6)
     axes.set(xlim=(0, end), ylim=(-height, height))
+    axes.locator_params(axis="x", nbins=6)
     axes.set_xlabel(plain(f"Predicted σ ({unit})"))
     axes.set_ylabel(plain(f"{quantity}, residual ({unit})"))
     axes.set_title(plain(title))
@@ -223,7 +224,7 @@ def training_figure(
     axes.set_title("MEGNet training")
     label_whole_numbers(axes)
     label_plain_log_ticks(axes.yaxis)
-    axes.legend(loc="upper right")
+    figure.legend(loc="outside lower center", ncols=3)
     return figure
 
 

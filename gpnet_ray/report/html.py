@@ -13,7 +13,9 @@ from typing import Any
 
 from gpnet_ray.report.panels import SECTIONS, Panel
 from gpnet_ray.report.words import (
+    NO_BREAK,
     UNKNOWN,
+    counted,
     error_text,
     label_saving_sentence,
     network_sentence,
@@ -101,8 +103,10 @@ def _results(summary: Mapping[str, Any]) -> str:
         *(f"GP: {warning}" for warning in summary["gp"]["warnings"]),
     ]
     items = "".join(f"<li>{escape(sentence)}</li>\n" for sentence in sentences)
-    notes = "Within 2σ: share of the test rows whose label lies within two predicted standard "
-    notes += "deviations of the prediction; about 95 % where σ is right."
+    notes = (
+        "Within 2σ: share of the test rows whose label lies within two predicted standard "
+        f"deviations of the prediction; about 95{NO_BREAK}% where σ is right."
+    )
     if all(arm["unlabelled"]["after"]["mae"] is None for arm in summary["arms"]):
         notes += (
             " The error on unlabelled materials is unknown: their labels are not known to the run."
@@ -136,9 +140,9 @@ def _picks(summary: Mapping[str, Any]) -> str:
         headings = ["Cycle", "Id", "Formula", f"σ ({unit})", f"Label ({unit})"]
         if "residual" in first[0]:
             headings.append(f"Label − prediction ({unit})")
+        title = escape(f"{arm['strategy']}: {counted(arm['picks'], 'pick')}")
         blocks.append(
-            f"<details open>\n<summary>{escape(arm['strategy'])}: {arm['picks']:,} picks</summary>\n"
-            f"{_table(headings, rows)}\n</details>"
+            f"<details open>\n<summary>{title}</summary>\n{_table(headings, rows)}\n</details>"
         )
     return (
         _section("First and last picks", f'<div class="panels wide">{"".join(blocks)}</div>')
@@ -180,7 +184,8 @@ def _failed_labels(summary: Mapping[str, Any]) -> str:
     if len(failed) > FAILURES_SHOWN:
         rows.append((f"… {len(failed) - FAILURES_SHOWN:,} more in picks.parquet",))
     table = _table(("Arm", "Cycle", "Id", "Formula", "Status", "Reason", "Tries"), rows)
-    text = f"{len(failed):,} picked material{'' if len(failed) == 1 else 's'} got no label; set aside, never counted as labels."
+    count = counted(len(failed), "picked material")
+    text = f"{count} got no label: set aside, never counted as labels."
     return _section("Failed labels", f"<p>{escape(text)}</p>\n{table}")
 
 
@@ -195,18 +200,25 @@ def _rejected(summary: Mapping[str, Any]) -> str:
     if len(reasons) > REASONS_SHOWN:
         rows.append((f"… {len(reasons) - REASONS_SHOWN:,} more in rejected.csv",))
     table = _table(("Reason", "Materials", "Example", "Where"), rows)
-    text = f"{count:,} material{'' if count == 1 else 's'} of the input could not be used; rejected.csv has them all."
+    text = (
+        f"{counted(count, 'material')} of the input could not be used; rejected.csv has them all."
+    )
     return _section("Rejected materials", f"<p>{escape(text)}</p>\n{table}")
 
 
 def _settings(summary: Mapping[str, Any]) -> str:
+    units = dict.fromkeys(("amplitude", "noise_std", "mean"), summary["unit"])
+    units["length_scale"] = "scaled latent space"
     gp = {
-        **summary["gp"]["hyperparameters"],
-        "likelihood evaluations": summary["gp"]["evaluations"],
+        f"{name} ({units[name]})" if name in units else name: value
+        for name, value in summary["gp"]["hyperparameters"].items()
     }
+    gp["likelihood evaluations"] = summary["gp"]["evaluations"]
     run = {"started": summary["started"], "command": summary["command"], **summary["machine"]}
-    seconds = {name: f"{value:,.1f} s" if isinstance(value, (int, float)) else value
-               for name, value in summary["timings_s"].items()}  # fmt: skip
+    seconds = {
+        stage: f"{value:,.1f} s" if isinstance(value, (int, float)) else value
+        for stage, value in summary["timings_s"].items()
+    }
     blocks = [
         f"<details{' open' if opened else ''}>\n<summary>{heading}</summary>\n"
         f"{_key_values(content)}\n</details>"

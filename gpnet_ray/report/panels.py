@@ -21,7 +21,7 @@ from gpnet_ray.report.figures import (
 from gpnet_ray.report.run_folder import Columns, RunFolder
 from gpnet_ray.report.style import figure_style
 from gpnet_ray.report.summary import arm_rows, learning_curve
-from gpnet_ray.report.words import error_text, percent_text, quantity_name
+from gpnet_ray.report.words import counted, error_text, percent_text, quantity_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -134,11 +134,10 @@ def _stages(run: RunFolder, summary: Mapping[str, Any]) -> Iterator[_Stage]:
             mine = predictions["stage"] == stage
             if not mine.any() or (stage == "before" and number):
                 continue
-            bought = arm["labels_bought"]
             title = (
                 "Before the loop"
                 if stage == "before"
-                else f"{arm['strategy']}, after {bought:,} label{'' if bought == 1 else 's'}"
+                else f"{arm['strategy']}, after {counted(arm['labels_bought'], 'label')}"
             )
             name = stage if stage == "before" else f"after_{_file_name(arm['strategy'])}"
             rows = {key: column[mine] for key, column in predictions.items()}
@@ -163,7 +162,8 @@ def _parity_plots(stages: list[_Stage], summary: Mapping[str, Any]) -> Iterator[
             note=f"MAE {mae} {unit}\nRMSE {rmse} {unit}\nR² {r2}",
             limits=(low - margin, high + margin),
         )
-        caption = f"{stage.title}: predicted against true value of the {len(stage.rows['mean']):,} test rows."
+        rows = counted(len(stage.rows["mean"]), "test row")
+        caption = f"{stage.title}: predicted against true value of {rows}."
         yield _Drawing(f"parity_{stage.name}", "parity", caption, figure)
 
 

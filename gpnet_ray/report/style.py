@@ -52,9 +52,8 @@ STYLE = {
     "axes.axisbelow": True,
     "grid.color": "#e3e3e3",
     "grid.linewidth": 0.6,
-    "legend.frameon": True,  # without an edge: it only keeps lines from crossing the names
-    "legend.edgecolor": "none",
-    "legend.framealpha": 0.85,
+    "legend.frameon": False,
+    "legend.columnspacing": 1.4,
     "lines.linewidth": 1.6,
     "figure.constrained_layout.use": True,
     "savefig.dpi": 200.0,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gpnet_ray.report.words import (
+    counted,
     error_text,
     label_saving_sentence,
     network_sentence,
@@ -72,8 +73,6 @@ def _lines_below(summary: Mapping[str, Any]) -> list[str]:
     lines += [radius_sentence(arm["radius"]) for arm in summary["arms"] if arm["radius"]]
     failed = len(summary["failed_labels"])
     if failed:
-        lines.append(
-            f"{failed:,} label{'s' if failed > 1 else ''} could not be had; the report lists them."
-        )
+        lines.append(f"{counted(failed, 'label')} could not be had; the report lists them.")
     lines.append(f"Labels: {summary['label_note']}")
     return lines

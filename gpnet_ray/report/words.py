@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 __all__ = [
+    "NO_BREAK",
+    "UNKNOWN",
     "ResultRow",
+    "counted",
     "error_text",
     "label_saving_sentence",
     "network_sentence",
@@ -18,6 +21,7 @@ __all__ = [
 ]
 
 UNKNOWN = "–"
+NO_BREAK = "\u00a0"
 MEASURED_ON = {"test": "test rows", "unlabelled": "materials that were still unlabelled"}
 
 
@@ -47,12 +51,21 @@ def error_text(value: float | None) -> str:
 
 
 def percent_text(fraction: float | None) -> str:
-    """Write a fraction as a percentage with one decimal.
+    """Write a fraction as a percentage with one decimal; the sign stays on the number's line.
 
-    >>> percent_text(0.88)
-    '88.0 %'
+    >>> percent_text(0.88) == "88.0" + NO_BREAK + "%"
+    True
     """
-    return UNKNOWN if fraction is None else f"{100 * fraction:.1f} %"
+    return UNKNOWN if fraction is None else f"{100 * fraction:.1f}{NO_BREAK}%"
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number of things.
+
+    >>> counted(1, "label"), counted(1500, "label")
+    ('1 label', '1,500 labels')
+    """
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 @dataclass(frozen=True)
@@ -125,15 +138,16 @@ def label_saving_sentence(saving: Mapping[str, Any], unit: str) -> str:
 
 def radius_sentence(radius: Mapping[str, Any]) -> str:
     """Say whether an arm could keep the distance between its picks, and what it used instead."""
-    arm, smallest = radius["strategy"], f"{radius['smallest_used']:.4g}"
+    arm = f"{radius['strategy']} (distances in the scaled latent space)"
+    smallest = f"{radius['smallest_used']:.4g}"
     if radius["asked"] is None:
         return f"{arm}: the smallest distance kept between the picks of a batch was {smallest}."
     asked, shrunken = f"{radius['asked']:.4g}", len(radius["cycles_with_smaller_radius"])
     if not shrunken:
         return f"{arm}: the picks of every batch are at least {asked} apart, as asked."
     return (
-        f"{arm}: a distance of {asked} was asked, but in {shrunken:,} of {radius['cycles']:,} cycles "
-        f"the batch could not be filled with it; the smallest distance used was {smallest}."
+        f"{arm}: {asked} was asked, but in {shrunken:,} of {counted(radius['cycles'], 'cycle')} the "
+        f"batch could not be filled with it; the smallest distance used was {smallest}."
     )
 
 

@@ -25,11 +25,11 @@ def test_the_table_fits_a_terminal_of_80_columns_with_every_number_whole(make_ru
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
     for arm in summary["arms"]:
-        (line,) = [ln for ln in text.splitlines() if ln.split()[:1] == [arm["strategy"]]]
+        start = [arm["strategy"], str(arm["labels_bought"])]
+        (line,) = [ln for ln in text.splitlines() if ln.split()[:2] == start]
         test = arm["test"]["after"]
         assert line.split() == [
-            arm["strategy"],
-            str(arm["labels_bought"]),
+            *start,
             *(f"{test[m]:.4f}" for m in ("mae", "rmse", "r2")),
             *(f"{100 * test['coverage_2sigma']:.1f}", "%"),
             f"{arm['unlabelled']['after']['mae']:.4f}",
@@ -70,7 +70,7 @@ def saving(**changes):
 def test_label_saving_in_words():
     assert saving() == (
         "On the test rows, max-sigma reached the final error of random (0.0955 eV/atom) with 480 "
-        "labels where random bought 1,500: a label saving of 3.1. It ended 4.8 % lower (0.0909 eV/atom)."
+        "labels where random bought 1,500: a label saving of 3.1. It ended 4.8\u00a0% lower (0.0909 eV/atom)."
     )
 
 
