@@ -236,20 +236,26 @@ def _settings(summary: Mapping[str, Any]) -> str:
 
 def _key_values(content: Mapping[str, Any]) -> str:
     rows = "".join(
-        f"<tr><th>{escape(key)}</th><td>{escape(UNKNOWN if value is None else str(value))}</td></tr>\n"
+        f"<tr><th>{escape(key)}</th><td>{escape(value)}</td></tr>\n"
         for key, value in _flat(content)
     )
     return f'<div class="scroll"><table class="pairs">\n{rows}</table></div>'
 
 
-def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _flat(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for key, value in content.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
         elif isinstance(value, list):
-            yield f"{prefix}{key}", ", ".join(map(str, value))
+            yield f"{prefix}{key}", ", ".join(map(_short, value))
         else:
-            yield f"{prefix}{key}", f"{value:.6g}" if isinstance(value, float) else value
+            yield f"{prefix}{key}", _short(value)
+
+
+def _short(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return UNKNOWN if value is None else str(value)
 
 
 class _Number:

@@ -176,7 +176,7 @@ def _asked_radius(run: RunFolder) -> float | None:
     length_scale = (run.gp.get("hyperparameters") or {}).get("length_scale")
     if fraction is None or length_scale is None:
         return None
-    return float(fraction) * float(length_scale)
+    return float(fraction) * float(np.min(length_scale))  # one length, or one a dimension
 
 
 def _pick_records(picks: Columns, which: slice) -> list[dict[str, Any]]:

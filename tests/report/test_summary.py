@@ -93,6 +93,15 @@ def test_a_shrunken_radius_is_told_with_the_one_that_was_asked(make_run):
     assert radius["cycles"] == 8
 
 
+def test_the_asked_radius_follows_the_shortest_of_several_length_scales(make_run):
+    run = make_run(strategies=["distance", "random"])
+    gp = json.loads((run / "gp.json").read_text("utf-8"))
+    gp["hyperparameters"]["length_scale"] = [7.0, 2.5, 3.0]
+    (run / "gp.json").write_text(json.dumps(gp), "utf-8")
+    write_report(run)
+    assert arm_of(build_summary(run), "distance")["radius"]["asked"] == 0.1 * 2.5
+
+
 def test_reasons_of_rejection_are_counted(make_run):
     reasons = build_summary(make_run(n_rejected=3))["rejected_reasons"]
     assert [(r["reason"], r["count"]) for r in reasons] == [
