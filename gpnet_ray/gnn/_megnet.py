@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -19,7 +20,6 @@ import tensorflow as tf
 import tf_keras
 
 from gpnet_ray.config import NetworkConfig
-from gpnet_ray.gnn.architecture import gaussian_centers
 
 __all__ = ["build_keras_model", "import_megnet"]
 
@@ -36,16 +36,24 @@ def import_megnet(module: str) -> ModuleType:
 
 
 def build_keras_model(network: NetworkConfig) -> tf_keras.Model:
-    """Build megnet's own Keras model, which takes Gaussian-expanded bonds and two state features."""
-    return import_megnet("megnet.models.megnet").make_megnet_model(
-        nfeat_edge=len(gaussian_centers(network)),
-        nblocks=network.n_blocks,
-        n1=network.n1,
-        n2=network.n2,
-        n3=network.n3,
-        embedding_dim=network.embedding_dim,
-        npass=network.set2set_passes,
-    )
+    """Build megnet's own Keras model, which takes Gaussian-expanded bonds and two state features.
+
+    Its weights are as megnet draws them, kernels of equal shape in a block alike;
+    :func:`~gpnet_ray.gnn.initial_weights.draw_weights` draws better ones.
+    """
+    models = import_megnet("megnet.models.megnet")
+    with warnings.catch_warnings():
+        # tf_keras warns of exactly those equal kernels.
+        warnings.filterwarnings("ignore", message="The initializer .* is unseeded")
+        return models.make_megnet_model(
+            nfeat_edge=network.n_gaussians,
+            nblocks=network.n_blocks,
+            n1=network.n1,
+            n2=network.n2,
+            n3=network.n3,
+            embedding_dim=network.embedding_dim,
+            npass=network.set2set_passes,
+        )
 
 
 @contextmanager

@@ -48,7 +48,7 @@ class CrystalGraphs:
         cutoff_angstrom: atoms at most this far apart are bonded.
 
     Raises:
-        InputError: arrays that do not fit each other, or an id that occurs twice.
+        InputError: arrays that do not fit each other, an element beyond Z = 94, an id that occurs twice.
     """
 
     ids: tuple[str, ...]
@@ -75,6 +75,14 @@ class CrystalGraphs:
             raise InputError(
                 "bond_sources, bond_targets and bond_lengths_angstrom must be of one length; got "
                 f"{len(self.bond_sources)}, {len(self.bond_targets)}, {len(self.bond_lengths_angstrom)}"
+            )
+        # A gather in a compiled function clamps what is out of range, it does not fail.
+        known = (self.atomic_numbers >= 1) & (self.atomic_numbers <= HIGHEST_ATOMIC_NUMBER)
+        if not known.all():
+            raise InputError(
+                f"no embedding for Z = {self.atomic_numbers[~known][0]}: MEGNet knows the elements "
+                f"up to Z = {HIGHEST_ATOMIC_NUMBER}; build graphs with build_graphs, which sets "
+                "such crystals aside"
             )
         _positions(self.ids)
 

@@ -6,8 +6,6 @@ out identical. Here every weight has a seed of its own, derived from its name.
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import numpy.typing as npt
 import tf_keras
@@ -27,10 +25,7 @@ def draw_weights(network: NetworkConfig, *, seed: int) -> dict[str, npt.NDArray[
     Kernels are drawn as megnet's own layers say (Glorot uniform, orthogonal, uniform), biases start
     at megnet's values (zero; one for the forget gate).
     """
-    with warnings.catch_warnings():
-        # megnet's own initialisation, which is replaced here, warns about what is corrected here.
-        warnings.filterwarnings("ignore", message="The initializer .* is unseeded")
-        model = build_keras_model(network)
+    model = build_keras_model(network)
     weights = keras_weights(model, network)
     for name, value in weights.items():
         initializer = _initializer(model.get_layer(name.split("/")[0]), name)
