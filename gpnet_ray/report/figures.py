@@ -243,4 +243,6 @@ def _mark_saving(axes: Axes, saving: LabelSaving, *, start: int) -> None:
         xytext=(0, 3),
         textcoords="offset points",
         ha="center",
+        # Readable where curves run behind it.
+        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6},
     )
