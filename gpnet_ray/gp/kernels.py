@@ -21,6 +21,7 @@ __all__ = [
     "gram_matrix",
     "kernel_matrix",
     "kernel_of_distance",
+    "make_kernel",
     "pairwise_distances",
     "trace_count",
 ]
@@ -44,14 +45,23 @@ _NEAR_CHUNK = 1 << 16
 _TILE_ENTRIES = 1 << 20
 
 
+def make_kernel(
+    name: str, amplitude: tf.Tensor | float, length_scale: tf.Tensor | float
+) -> tfp.math.psd_kernels.PositiveSemidefiniteKernel:
+    """TFP's kernel of that name; ``laplacian-l1`` expects to be told L1 distances.
+
+    ``rational-quadratic`` has a scale mixture rate of 1.
+    """
+    return _KERNELS[name](amplitude=amplitude, length_scale=length_scale)
+
+
 def kernel_of_distance(
     name: str, distance: tf.Tensor, amplitude: tf.Tensor, length_scale: tf.Tensor
 ) -> tf.Tensor:
     """Evaluate a kernel on given distances.
 
     A stationary kernel of points at distance r is the kernel of the numbers r and 0, which is how
-    TFP's kernels are asked through their public interface. ``rational-quadratic`` has a scale
-    mixture rate of 1.
+    TFP's kernels are asked through their public interface.
 
     Args:
         name: One of ``gpnet_ray.config.KERNELS``.
@@ -62,7 +72,7 @@ def kernel_of_distance(
     Returns:
         Covariances, shape (n, m), target's unit squared.
     """
-    kernel = _KERNELS[name](amplitude=amplitude, length_scale=length_scale)
+    kernel = make_kernel(name, amplitude, length_scale)
     return kernel.apply(distance[..., tf.newaxis], tf.zeros((1, 1, 1), distance.dtype))
 
 

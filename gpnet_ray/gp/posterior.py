@@ -80,6 +80,11 @@ class Posterior:
         return int(self._X.shape[1])
 
     @property
+    def capacity(self) -> int:
+        """How many labels fit before the factor's buffer doubles."""
+        return self._L.capacity
+
+    @property
     def ids(self) -> tuple[str, ...]:
         """The labelled points, in the order of the factor's rows."""
         return tuple(self._label_of)
