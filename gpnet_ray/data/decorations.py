@@ -158,7 +158,10 @@ def _is_sensible(prototype: Prototype, fillings: tuple[Filling, ...]) -> bool:
 
 
 def _exchange_order(filling: Filling) -> tuple[int, str]:
-    return sum(ion.charge * number for ion, number in filling), _filling_name(filling)
+    # By the elements' commonest charges, not by those that they have here: Fe2+ Ce4+ and Fe3+ Ce3+
+    # would otherwise both be made, one as Fe-Ce and one as Ce-Fe, and be one crystal.
+    charge = sum(_OF_ELEMENT[ion.symbol][0].charge * number for ion, number in filling)
+    return charge, _filling_name(filling)
 
 
 def _mean_radius(filling: Filling) -> float:

@@ -22,7 +22,7 @@ Supercell: TypeAlias = tuple[tuple[int, int, int], tuple[int, int, int], tuple[i
 
 _DOUBLED_A: Supercell = ((2, 0, 0), (0, 1, 0), (0, 0, 1))
 _DOUBLED_C: Supercell = ((1, 0, 0), (0, 1, 0), (0, 0, 2))
-_COLUMNS: Supercell = ((1, 1, 0), (1, -1, 0), (0, 0, 1))
+_COLUMNS: Supercell = ((1, 1, 0), (-1, 1, 0), (0, 0, 1))
 _ROCK_SALT_ORDER: Supercell = ((0, 1, 1), (1, 0, 1), (1, 1, 0))
 _FACE_CENTRED_LAYERS: Supercell = ((0, 0, 1), (1, -1, 0), (1, 1, -1))
 """Alternate (001) layers of a face-centred lattice; alternate (111) layers would be caswellsilverite."""

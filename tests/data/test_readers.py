@@ -1,0 +1,303 @@
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from pymatgen.analysis.structure_matcher import StructureMatcher
+from pymatgen.core import Composition, Structure
+
+from gpnet_ray.data.dataset import MaterialsDataset
+from gpnet_ray.data.readers import read_dataset
+from gpnet_ray.errors import DataError
+from gpnet_ray.progress import NullProgress
+
+
+def write_parquet(path: Path, rows: list[dict[str, object]]) -> Path:
+    pd.DataFrame(rows).to_parquet(path)
+    return path
+
+
+def json_rows(crystals: dict[str, Structure], energies: dict[str, float]) -> list[dict]:
+    return [
+        {"material_id": i, "structure": json.dumps(s.as_dict()), "energy": energies[i]}
+        for i, s in crystals.items()
+    ]
+
+
+def read(path: Path, **options: object) -> MaterialsDataset:
+    return read_dataset(path, target="energy", unit="eV/atom", **options)
+
+
+def write_parquet_json(folder: Path, crystals: dict, energies: dict) -> Path:
+    return write_parquet(folder / "d.parquet", json_rows(crystals, energies))
+
+
+def write_parquet_cif(folder: Path, crystals: dict, energies: dict) -> Path:
+    rows = json_rows(crystals, energies)
+    for row in rows:
+        row["structure"] = crystals[row["material_id"]].to(fmt="cif")
+    return write_parquet(folder / "d.parquet", rows)
+
+
+def write_csv(folder: Path, crystals: dict, energies: dict) -> Path:
+    rows = [
+        {"material_id": i, "structure": s.to(fmt="cif"), "energy": energies[i], "note": "a, b"}
+        for i, s in crystals.items()
+    ]
+    path = folder / "d.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return path
+
+
+def write_folder(folder: Path, crystals: dict, energies: dict) -> Path:
+    root = folder / "cgcnn"
+    root.mkdir()
+    names = iter(["{}.cif", "{}.poscar", "POSCAR_{}"])
+    for material_id, structure in crystals.items():
+        name = next(names).format(material_id)
+        fmt = "cif" if name.endswith(".cif") else "poscar"
+        (root / name).write_text(structure.to(fmt=fmt))
+    lines = [f"{material_id},{energies[material_id]}\n" for material_id in crystals]
+    (root / "id_prop.csv").write_text("".join(lines))
+    return root
+
+
+def matbench(crystals: dict, energies: dict) -> dict:
+    return {
+        "index": list(crystals),
+        "columns": ["structure", "energy"],
+        "data": [[s.as_dict(), energies[i]] for i, s in crystals.items()],
+    }
+
+
+def write_matbench(folder: Path, crystals: dict, energies: dict) -> Path:
+    path = folder / "d.json"
+    path.write_text(json.dumps(matbench(crystals, energies)))
+    return path
+
+
+def write_matbench_gz(folder: Path, crystals: dict, energies: dict) -> Path:
+    path = folder / "d.json.gz"
+    with gzip.open(path, "wt") as stream:
+        json.dump(matbench(crystals, energies), stream)
+    return path
+
+
+def write_records(folder: Path, crystals: dict, energies: dict) -> Path:
+    path = folder / "records.json"
+    path.write_text(json.dumps(json_rows(crystals, energies)))
+    return path
+
+
+def write_columns(folder: Path, crystals: dict, energies: dict) -> Path:
+    path = folder / "columns.json"
+    table = {
+        "structure": {i: s.as_dict() for i, s in crystals.items()},
+        "energy": {i: energies[i] for i in crystals},
+    }
+    path.write_text(json.dumps(table))
+    return path
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        write_parquet_json,
+        write_parquet_cif,
+        write_csv,
+        write_folder,
+        write_matbench,
+        write_matbench_gz,
+        write_records,
+        write_columns,
+    ],
+)
+def test_every_format_gives_the_same_crystals_and_targets(write, tmp_path, crystals, energies):
+    dataset = read(write(tmp_path, crystals, energies))
+    assert dataset.ids == tuple(crystals)
+    assert dataset.targets is not None
+    assert dataset.targets.tolist() == list(energies.values())
+    assert dataset.unit == "eV/atom"
+    assert dataset.rejected == ()
+    for material_id, structure in crystals.items():
+        assert StructureMatcher(scale=False).fit(dataset.structure_of(material_id), structure)
+
+
+def test_matbench_index_numbers_become_ids_as_text(tmp_path, crystals, energies):
+    content = matbench(crystals, energies)
+    content["index"] = [0, 1, 2]
+    path = tmp_path / "d.json"
+    path.write_text(json.dumps(content))
+    assert read(path).ids == ("0", "1", "2")
+
+
+def test_columns_can_be_named(tmp_path, crystals, energies):
+    table = pd.DataFrame(json_rows(crystals, energies))
+    path = tmp_path / "d.csv"
+    table.rename(columns={"material_id": "name", "structure": "cif"}).to_csv(path, index=False)
+    with pytest.raises(DataError, match="--id-column"):
+        read(path)
+    with pytest.raises(DataError, match=r"(?s)Valid: name, cif, energy.*--structure-column"):
+        read(path, id_column="name")
+    assert read(path, id_column="name", structure_column="cif").ids == tuple(crystals)
+
+
+def test_missing_file_and_unknown_kind_say_what_is_known(tmp_path):
+    with pytest.raises(DataError, match=r"nowhere\.parquet does not exist"):
+        read(tmp_path / "nowhere.parquet")
+    (tmp_path / "d.xlsx").write_text("")
+    with pytest.raises(DataError, match=r"d\.xlsx is of no known kind.*\.parquet"):
+        read(tmp_path / "d.xlsx")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("d.parquet", "no parquet"),
+        ("d.json", "{"),
+        ("d.json", "3"),
+        ("d.json", '{"index": [1], "columns": ["structure", "energy"], "data": [[1]]}'),
+        ("d.json", '{"index": [1, 2], "columns": ["structure", "energy"], "data": []}'),
+        ("d.json", "[3]"),
+        ("d.json.gz", "not gzipped"),
+        ("d.csv", ""),
+        ("d.csv", "material_id,structure,energy\n"),
+    ],
+)
+def test_a_damaged_file_is_named(name, text, tmp_path):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DataError, match=name):
+        read(tmp_path / name)
+
+
+def test_missing_target_column_names_the_nearest(tmp_path, crystals, energies):
+    path = write_parquet_json(tmp_path, crystals, energies)
+    with pytest.raises(DataError, match=r"(?s)'enrgy'.*did you mean 'energy'.*--target"):
+        read_dataset(path, target="enrgy", unit="eV/atom")
+
+
+@pytest.mark.parametrize("value", ["abc", None, True, {"a": 1}])
+def test_non_numeric_target_names_row_and_id(value, tmp_path, crystals, energies):
+    content = matbench(crystals, energies)
+    content["data"][1][1] = value
+    path = tmp_path / "d.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(DataError, match=r"d\.json.*not a number.*mp-2 \(row 2"):
+        read(path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_nan_or_infinite_target_names_row_and_id(value, tmp_path, crystals, energies):
+    energies["mp-5"] = value
+    with pytest.raises(DataError, match=r"NaN or infinite.*mp-5 \(row 3"):
+        read(write_matbench(tmp_path, crystals, energies))
+    with pytest.raises(
+        DataError, match=r"NaN or infinite.*mp-5 \(row 3|not a number.*mp-5 \(row 3"
+    ):
+        read(write_csv(tmp_path, crystals, energies))
+
+
+def test_duplicate_ids_are_named_before_any_structure_is_parsed(tmp_path, crystals, energies):
+    rows = json_rows(crystals, energies)
+    rows[0]["structure"] = "neither"
+    path = write_parquet(tmp_path / "d.parquet", [*rows, rows[1]])
+    with pytest.raises(DataError, match=r"duplicate ids: mp-2"):
+        read(path, on_bad_structure="error")
+
+
+def bad_structures(good: Structure) -> dict[str, tuple[str, str | None]]:
+    disordered = Structure(good.lattice, [{"Mg": 0.5, "Ca": 0.5}, "O"], [[0, 0, 0], [0.5] * 3])
+    heavy = Structure(good.lattice, ["Am", "O"], [[0, 0, 0], [0.5] * 3])
+    unknown = json.dumps(good.as_dict()).replace('"Mg"', '"Qq"')
+    return {
+        "garbage": ("does not parse", "garbage"),
+        "empty": ("does not parse", None),
+        "cut": ("does not parse", json.dumps(good.as_dict())[:200]),
+        "cut-cif": ("does not parse", good.to(fmt="cif")[:300]),
+        "nan": ("does not parse", json.dumps(good.as_dict()).replace("0.5", "NaN")),
+        "flat": ("does not parse", json.dumps(good.as_dict()).replace("4.21", "0.0")),
+        "disordered": ("disordered", json.dumps(disordered.as_dict())),
+        "disordered-cif": ("disordered", disordered.to(fmt="cif")),
+        "unknown": ("unknown element", unknown),
+        "unknown-cif": ("unknown element", good.to(fmt="cif").replace("Mg", "Qq")),
+        "heavy": ("unknown element", json.dumps(heavy.as_dict())),
+    }
+
+
+def test_bad_structures_are_set_aside_with_their_reason(tmp_path, crystals, energies):
+    bad = bad_structures(crystals["mp-9"])
+    rows = json_rows(crystals, energies)
+    rows += [{"material_id": i, "structure": text, "energy": 0.0} for i, (_, text) in bad.items()]
+    path = write_parquet(tmp_path / "d.parquet", rows)
+    dataset = read(path)
+    assert dataset.ids == tuple(crystals)
+    assert dataset.targets is not None
+    assert dataset.targets.tolist() == list(energies.values())
+    assert [r.material_id for r in dataset.rejected] == list(bad)
+    for rejected, (reason, _) in zip(dataset.rejected, bad.values(), strict=True):
+        assert rejected.reason.startswith(reason), rejected
+    assert dataset.rejected[0].where == f"{path}, row 4"
+    with pytest.raises(DataError, match=r"garbage \(.*row 4\): does not parse"):
+        read(path, on_bad_structure="error")
+
+
+def test_no_usable_structure_at_all_is_an_error(tmp_path, crystals, energies):
+    rows = json_rows(crystals, energies)
+    for row in rows:
+        row["structure"] = "garbage"
+    with pytest.raises(DataError, match="none of the 3 structures"):
+        read(write_parquet(tmp_path / "d.parquet", rows))
+
+
+def test_folder_without_list_or_with_missing_files(tmp_path, crystals, energies):
+    root = write_folder(tmp_path, crystals, energies)
+    (root / "mp-9.cif").unlink()
+    with pytest.raises(DataError, match="without a structure file: mp-9"):
+        read(root)
+    (root / "id_prop.csv").write_text("mp-2\n")
+    with pytest.raises(DataError, match=r"row 1: 'mp-2' has no value"):
+        read(root)
+    (root / "id_prop.csv").unlink()
+    with pytest.raises(DataError, match=r"has no id_prop\.csv"):
+        read(root)
+
+
+def test_parser_warnings_become_one_line(tmp_path, crystals, energies):
+    class Lines(NullProgress):
+        def __init__(self) -> None:
+            self.lines: list[str] = []
+
+        def line(self, text: str) -> None:
+            self.lines.append(text)
+
+    # 0.3333 is rounded to 1/3 by pymatgen's CIF parser, which warns of it for every file.
+    cif = crystals["mp-5"].to(fmt="cif").replace("0.50000000", "0.3333")
+    rows = [{"material_id": f"m{i}", "structure": cif, "energy": 0.0} for i in range(5)]
+    path = write_parquet(tmp_path / "d.parquet", rows)
+    progress = Lines()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read(path, progress=progress)
+    assert len(progress.lines) == 1
+    assert "5 crystals" in progress.lines[0]
+
+
+@pytest.mark.skipif(
+    "GPNET_RAY_TEST_DATA" not in os.environ,
+    reason="GPNET_RAY_TEST_DATA, the folder with mp_oxides_10455.parquet, is not set",
+)
+def test_the_real_oxides_are_read_whole():
+    path = Path(os.environ["GPNET_RAY_TEST_DATA"]) / "mp_oxides_10455.parquet"
+    dataset = read_dataset(path, target="formation_energy_per_atom", unit="eV/atom")
+    assert len(dataset) == 10455
+    table = pd.read_parquet(path, columns=["material_id", "formula", "n_sites"])
+    assert [len(s) for s in dataset.structures] == table["n_sites"].tolist()
+    # Compared as compositions: pymatgen releases differ in where they put a noble gas.
+    found = [Composition(formula) for formula in dataset.formulas().values()]
+    assert found == [Composition(formula) for formula in table["formula"]]

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from gpnet_ray.errors import OracleError
+from gpnet_ray.oracles.protocol import LabelOutcome
+from gpnet_ray.oracles.table import TableOracle
+
+
+def test_labels_come_by_id_and_in_order():
+    oracle = TableOracle({"a": 1.5, "b": -2.0}, unit="eV")
+    outcomes = oracle.label(["b", "a"], [None, None])
+    assert [(o.material_id, o.status, o.value) for o in outcomes] == [
+        ("b", "ok", -2.0),
+        ("a", "ok", 1.5),
+    ]
+    assert oracle.unit == "eV"
+
+
+def test_a_missing_or_nan_label_has_failed_with_a_reason():
+    oracle = TableOracle({"a": math.nan, "b": 1.0}, unit="eV")
+    missing, nan, fine = oracle.label(["x", "a", "b"], [None] * 3)
+    assert (missing.status, missing.value) == ("failed", None)
+    assert "not in the table" in missing.reason
+    assert (nan.status, nan.value) == ("failed", None)
+    assert "nan" in nan.reason
+    assert fine.status == "ok"
+
+
+def test_ids_and_structures_must_match():
+    with pytest.raises(OracleError, match="2 ids but 1 structures"):
+        TableOracle({}, unit="eV").label(["a", "b"], [None])
+
+
+@pytest.mark.parametrize(
+    ("status", "value", "reason", "tries", "seconds"),
+    [
+        ("ok", None, "", 1, 0.0),
+        ("ok", math.nan, "", 1, 0.0),
+        ("ok", math.inf, "", 1, 0.0),
+        ("failed", None, "", 1, 0.0),
+        ("failed", 1.0, "why", 1, 0.0),
+        ("unconverged", 1.0, "why", 1, 0.0),
+        ("done", 1.0, "", 1, 0.0),
+        ("ok", 1.0, "", 0, 0.0),
+        ("ok", 1.0, "", 1, -1.0),
+        ("ok", 1.0, "", 1, math.nan),
+    ],
+)
+def test_an_outcome_that_contradicts_itself_is_refused(status, value, reason, tries, seconds):
+    with pytest.raises(OracleError, match="m-1"):
+        LabelOutcome("m-1", status, value, reason, tries, seconds)
