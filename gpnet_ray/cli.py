@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 from rich.console import Console
+from rich.table import Table
 
 from gpnet_ray import __version__
 from gpnet_ray.config import (
@@ -157,8 +158,7 @@ def _run(config: Config, resume: bool, overwrite: bool) -> None:
     progress.line(f"{len(dataset)} materials from {dataset.source}; labels: {dataset.label_note}")
     campaign = Campaign(dataset, config, oracle=oracle, progress=progress)
     result = campaign.run(resume=resume, overwrite=overwrite)
-    console.print(summary_table(result.summary))
-    console.print(f"Report: {result.report}", soft_wrap=True, highlight=False)
+    _show_result(console, summary_table(result.summary), result.report)
 
 
 @app.command()
@@ -167,8 +167,16 @@ def report(
 ) -> None:
     """Draw the report of a run again from its tables."""
     from gpnet_ray.report.page import write_report
+    from gpnet_ray.report.summary import build_summary
+    from gpnet_ray.report.table import summary_table
 
-    typer.echo(f"Report: {write_report(run_dir)}")
+    page = write_report(run_dir)
+    _show_result(Console(), summary_table(build_summary(run_dir)), page)
+
+
+def _show_result(console: Console, table: Table, report: Path) -> None:
+    console.print(table)
+    console.print(f"Report: {report}", soft_wrap=True, highlight=False)
 
 
 def _parse_settings(settings: list[str]) -> dict[str, Any]:

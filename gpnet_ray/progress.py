@@ -147,7 +147,9 @@ class TerminalProgress:
 
             class _Bar:
                 def advance(self, steps: float = 1, *, note: str = "") -> None:
-                    bars.update(bar, advance=steps, **({"note": note} if note else {}))
+                    bars.update(bar, advance=steps)
+                    if note:
+                        bars.update(bar, note=note)
 
             yield _Bar()
 

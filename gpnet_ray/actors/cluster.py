@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
@@ -136,8 +136,10 @@ def actor_options(
     }
 
 
-def wait_until_ready(actors: Sequence[Any], resources: ResourcesConfig) -> None:
-    """Wait until every actor runs.
+def wait_until_ready(
+    actors: Sequence[Any], options: Mapping[str, Any], resources: ResourcesConfig
+) -> None:
+    """Wait until every actor, each made with ``options``, runs.
 
     Raises:
         ClusterError: one has no place within the deadline; names what was asked and what there is.
@@ -148,15 +150,16 @@ def wait_until_ready(actors: Sequence[Any], resources: ResourcesConfig) -> None:
     )
     ray.get(ready)
     if pending:
+        kill_actors(actors)
         total, free = ray.cluster_resources(), ray.available_resources()
         shown = ", ".join(
             f"{free.get(key, 0):g} of {total.get(key, 0):g} {key}" for key in ("CPU", "GPU")
         )
         raise ClusterError(
             f"{len(pending)} of {len(actors)} actors had no place after"
-            f" {resources.start_deadline_seconds:g} s. Asked: {resources.gpus_per_actor:g} GPU for each"
-            f" of the GP, the network and {resources.shards} shards. Free: {shown}. Ask for fewer"
-            " --shards or a smaller resources.gpus_per_actor, or add nodes"
+            f" {resources.start_deadline_seconds:g} s. Asked for each: {options['num_cpus']:g} CPU,"
+            f" {options['num_gpus']:g} GPU. Free: {shown}. Ask for fewer --shards or --labellers or a"
+            " smaller resources.gpus_per_actor, end other jobs, or add nodes"
         )
 
 

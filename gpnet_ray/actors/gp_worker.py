@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from gpnet_ray.evaluation.metrics import ErrorSums
     from gpnet_ray.gp.fit import FitResult
     from gpnet_ray.gp.hyperparameters import Hyperparameters
-    from gpnet_ray.gp.posterior import Block, PosteriorSnapshot
-    from gpnet_ray.gp.selection import PlannedCycle, Proposal
+    from gpnet_ray.gp.messages import Block, PlannedCycle, PosteriorSnapshot, Proposal
 
 __all__ = ["GpWorker"]
 
@@ -81,7 +80,8 @@ class GpWorker:
 
         ``order`` is the order in which the ``random`` strategy takes the candidates.
         """
-        from gpnet_ray.gp.selection import Proposal, plan_cycles
+        from gpnet_ray.gp.messages import Proposal
+        from gpnet_ray.gp.selection import plan_cycles
 
         self._candidates = {
             material_id: proposal.X[row]
@@ -102,7 +102,7 @@ class GpWorker:
 
     def commit(
         self, ids: Sequence[str], y: FloatArray, cycle_of: IntArray, n_cycles: int
-    ) -> tuple[Block, ErrorSums]:
+    ) -> tuple[Block, ErrorSums, FloatArray]:
         """Take in labels of planned picks; the block brings the shards up to date.
 
         Args:
@@ -112,10 +112,13 @@ class GpWorker:
             n_cycles: How many cycles the block covers.
 
         Returns:
-            The block, and the test rows' error sums after each of its cycles.
+            The block, the test rows' error sums after each of its cycles, and what was predicted
+            for each pick (b,) from all labels before its own.
         """
         X = np.stack([self._candidates[material_id] for material_id in ids])
         block = self._posterior.commit(ids, X, y)
         sums = self._scored_test.absorb(block, cycle_of=cycle_of, n_cycles=n_cycles)
         assert sums is not None  # noqa: S101 - the test rows always have their reference
-        return block, sums
+        # z_i = (y_i − mean_i) / L_ii, the mean being that of all points before i.
+        predicted = y - np.diag(block.L) * block.z
+        return block, sums, predicted

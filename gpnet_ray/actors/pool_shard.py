@@ -9,8 +9,7 @@ from gpnet_ray.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from gpnet_ray.evaluation.metrics import ErrorSums
-    from gpnet_ray.gp.posterior import Block, PosteriorSnapshot
-    from gpnet_ray.gp.selection import Proposal
+    from gpnet_ray.gp.messages import Block, PosteriorSnapshot, Proposal
 
 __all__ = ["PoolShard"]
 

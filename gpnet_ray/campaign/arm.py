@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,12 +23,12 @@ from gpnet_ray.errors import OracleError, RunFolderError
 from gpnet_ray.oracles.protocol import LabelOutcome
 from gpnet_ray.progress import Task
 from gpnet_ray.seeds import generator
-from gpnet_ray.types import FloatArray
+from gpnet_ray.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from gpnet_ray.evaluation.metrics import ErrorSums
     from gpnet_ray.gp.hyperparameters import Hyperparameters
-    from gpnet_ray.gp.selection import PlannedCycle
+    from gpnet_ray.gp.messages import PlannedCycle
 
 __all__ = ["Arm", "ArmResult", "Pick", "StartingPoint"]
 
@@ -53,12 +53,16 @@ class StartingPoint:
 
 @dataclass(frozen=True)
 class Pick:
-    """One material chosen in one cycle (1-based), with the σ it was chosen by and what became of it."""
+    """One material chosen in one cycle (1-based), with the σ it was chosen by and what became of it.
+
+    ``mean`` is what was predicted from all labels before its own; ``None`` where labelling failed.
+    """
 
     cycle: int
     sigma: float
     radius: float | None
     outcome: LabelOutcome
+    mean: float | None = None
 
 
 @dataclass(frozen=True)
@@ -195,28 +199,38 @@ class Arm:
             for number, cycle in enumerate(finished, start=1)
             for material_id, sigma in zip(cycle.ids, cycle.sigmas, strict=True)
         ]
-        self._picks += picks
         del self._random_order[: len(picks)]
         labelled = [pick for pick in picks if pick.outcome.status == "ok"]
-        failed = [pick.outcome.material_id for pick in picks if pick.outcome.status != "ok"]
+        failed = [pick for pick in picks if pick.outcome.status != "ok"]
         cycle_of = np.array([pick.cycle - done - 1 for pick in labelled], dtype=np.int32)
         bought = np.cumsum(np.bincount(cycle_of, minlength=len(finished)))
         self._n_labelled += (self._n_labelled[-1] + bought).tolist()
         if failed:
-            ray.get([shard.withdraw.remote(failed) for shard in self._shards])
-        if not labelled:
+            gone = [pick.outcome.material_id for pick in failed]
+            ray.get([shard.withdraw.remote(gone) for shard in self._shards])
+        if labelled:
+            means = self._take_labels(labelled, cycle_of, len(finished))
+            labelled = [replace(p, mean=m) for p, m in zip(labelled, means, strict=True)]
+        else:
             # Nothing was learned; the errors stay as they were.
             self._test_sums += [self._test_sums[-1].last()] * len(finished)
             self._pool_sums += [sums.last() for sums in self._pool_sums[-1:]] * len(finished)
-            return
+        self._picks += _in_order(picks, labelled)
+
+    def _take_labels(
+        self, labelled: Sequence[Pick], cycle_of: IntArray, n_cycles: int
+    ) -> list[float]:
+        """Bring the GP and the shards up to date; what was predicted for each pick beforehand."""
         y = np.array([pick.outcome.value for pick in labelled], dtype=np.float64)
         ids = [pick.outcome.material_id for pick in labelled]
-        block, test_sums = self._gp.commit.options(num_returns=2).remote(
-            ids, y, cycle_of, len(finished)
+        block, test_sums, predicted = self._gp.commit.options(num_returns=3).remote(
+            ids, y, cycle_of, n_cycles
         )
-        pool_sums = [shard.absorb.remote(block, cycle_of, len(finished)) for shard in self._shards]
+        pool_sums = [shard.absorb.remote(block, cycle_of, n_cycles) for shard in self._shards]
         self._test_sums.append(ray.get(test_sums))
         self._add_pool_sums(ray.get(pool_sums))
+        means: list[float] = ray.get(predicted).tolist()
+        return means
 
     def _add_pool_sums(self, sums: Sequence[ErrorSums | None]) -> None:
         known = [part for part in sums if part is not None]
@@ -276,6 +290,12 @@ class Arm:
             test_before=before,
             test_after=after,
         )
+
+
+def _in_order(picks: Sequence[Pick], labelled: Sequence[Pick]) -> list[Pick]:
+    """All picks in their order, the labelled ones as in ``labelled``."""
+    with_mean = {pick.outcome.material_id: pick for pick in labelled}
+    return [with_mean.get(pick.outcome.material_id, pick) for pick in picks]
 
 
 def _n_until_failure(planned: Sequence[PlannedCycle], outcomes: Mapping[str, LabelOutcome]) -> int:

@@ -31,11 +31,12 @@ def open_desk(
 ) -> LabelDesk:
     """Start the labeller actors and open the desk that hands materials to them."""
     resources = context.config.resources
-    actor = ray.remote(Labeller).options(**context.actor_options(gpu=False))
+    options = context.actor_options(gpu=False)
+    actor = ray.remote(Labeller).options(**options)
     oracle = ray.put(context.oracle)
     labellers = [actor.remote(oracle) for _ in range(resources.labellers)]
     stack.callback(kill_actors, labellers)
-    wait_until_ready(labellers, resources)
+    wait_until_ready(labellers, options, resources)
     structures = dict(zip(problem.dataset.ids, problem.dataset.structures, strict=True))
     return LabelDesk(labellers, structures, journal, events)
 

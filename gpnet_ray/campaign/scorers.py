@@ -36,9 +36,10 @@ def start_scorers(
     resources = context.config.resources
     n_shards = min(resources.shards, len(split.pool))
     threads = max(1, int(ray.cluster_resources().get("CPU", 1)) // n_shards)
+    options = context.actor_options(gpu=True)
     gp = (
         ray.remote(GpWorker)
-        .options(**context.actor_options(gpu=True))
+        .options(**options)
         .remote(
             split.test,
             scaler.transform(latents.latents[latents.rows(split.test)]),
@@ -53,7 +54,7 @@ def start_scorers(
         X = scaler.transform(latents.latents[latents.rows(ids)])
         shards.append(shard.remote(ids, X, values_of(reference, ids) if pool_is_known else None))
     stack.callback(kill_actors, [gp, *shards])
-    wait_until_ready([gp, *shards], resources)
+    wait_until_ready([gp, *shards], options, resources)
     return gp, shards
 
 

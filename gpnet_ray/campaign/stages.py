@@ -47,7 +47,7 @@ class NetworkStage:
 
     def __enter__(self) -> NetworkStage:
         self._worker: Any = ray.remote(NetworkWorker).options(**self._options).remote()
-        wait_until_ready([self._worker], self._config.resources)
+        wait_until_ready([self._worker], self._options, self._config.resources)
         return self
 
     def __exit__(self, *_: object) -> None:

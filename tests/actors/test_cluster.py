@@ -45,11 +45,10 @@ def test_actors_without_a_place_are_an_error_that_lists_asked_and_free(small_ray
     options = actor_options(resources, n_actors=2, gpu=True)
     actor = ray.remote(Idle).options(**options).remote()
     start = time.monotonic()
-    with pytest.raises(ClusterError, match=r"Asked: 1 GPU.*0 of 0 GPU"):
-        wait_until_ready([actor], resources)
+    with pytest.raises(ClusterError, match=r"Asked for each: 1 CPU, 1 GPU.*0 of 0 GPU"):
+        wait_until_ready([actor], options, resources)
     # Ten times the deadline: it must not wait for ever.
     assert time.monotonic() - start < 10
-    ray.kill(actor)
 
 
 def test_addresses_that_cannot_be_joined(monkeypatch: pytest.MonkeyPatch) -> None:

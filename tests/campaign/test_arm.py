@@ -89,22 +89,24 @@ def run_arm(
     start = StartingPoint(
         HYPERPARAMETERS, TRAIN, points(TRAIN), np.array([truth(i) for i in TRAIN])
     )
-    with Journal(folder / "journal.jsonl", next_number=len(events)) as journal:
-        desk = LabelDesk([labeller], structures, journal, events)  # type: ignore[arg-type]
-        arm = Arm(
-            strategy,
-            settings,
-            seed=0,
-            pool_ids=POOL,
-            gp=gp,
-            shards=shards,
-            desk=desk,
-            journal=journal,
-            events=events,
-        )
-        with NullProgress().task("", total=1, unit="") as task:
-            result = arm.run(start, task)
-    ray.kill(labeller)
+    try:
+        with Journal(folder / "journal.jsonl", next_number=len(events)) as journal:
+            desk = LabelDesk([labeller], structures, journal, events)  # type: ignore[arg-type]
+            arm = Arm(
+                strategy,
+                settings,
+                seed=0,
+                pool_ids=POOL,
+                gp=gp,
+                shards=shards,
+                desk=desk,
+                journal=journal,
+                events=events,
+            )
+            with NullProgress().task("", total=1, unit="") as task:
+                result = arm.run(start, task)
+    finally:
+        ray.kill(labeller)
     return result
 
 
@@ -129,6 +131,16 @@ def sequential_max_sigma(failing: frozenset[str], cycles: int) -> list[str]:
     return picked
 
 
+def dense_mean(picked: list[str], cycle: int) -> float:
+    """Dense NumPy: what is predicted for a pick from the train rows and the picks before it."""
+    h, labelled = HYPERPARAMETERS, [*TRAIN, *picked[:cycle]]
+    a, b = points(labelled), points([picked[cycle]])
+    K = h.amplitude**2 * np.exp(-np.sqrt(((a[:, None] - a) ** 2).sum(-1)) / h.length_scale)
+    k = h.amplitude**2 * np.exp(-np.sqrt(((a - b) ** 2).sum(-1)) / h.length_scale)
+    residual = np.array([truth(i) for i in labelled]) - h.mean
+    return float(h.mean + k @ np.linalg.solve(K + h.noise_std**2 * np.eye(len(a)), residual))
+
+
 def ids_of(result: ArmResult) -> list[str]:
     return [pick.outcome.material_id for pick in result.picks]
 
@@ -136,6 +148,7 @@ def ids_of(result: ArmResult) -> list[str]:
 def test_without_failures_the_picks_are_the_sequential_ones(scorers: Any, tmp_path: Path) -> None:
     result = run_arm(scorers, tmp_path)
     assert ids_of(result) == sequential_max_sigma(frozenset(), 20)
+    assert result.picks[7].mean == pytest.approx(dense_mean(ids_of(result), 7), abs=1e-9)
 
 
 def test_with_failures_the_picks_are_those_of_a_sequential_loop(
