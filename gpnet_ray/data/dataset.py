@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -113,10 +114,13 @@ class MaterialsDataset:
 
     def formulas(self) -> dict[str, str]:
         """Return the reduced formula (elements only, no charges) of every material by its id."""
-        return {
-            material_id: structure.composition.element_composition.reduced_formula
-            for material_id, structure in zip(self.ids, self.structures, strict=True)
-        }
+        with warnings.catch_warnings():
+            # Ordering the elements of a formula asks for electronegativities, which noble gases lack.
+            warnings.filterwarnings("ignore", message="No Pauling electronegativity")
+            return {
+                material_id: structure.composition.element_composition.reduced_formula
+                for material_id, structure in zip(self.ids, self.structures, strict=True)
+            }
 
     @cached_property
     def _rows(self) -> dict[str, int]:

@@ -84,7 +84,7 @@ def hypothetical_dataset(
         target="ionic_energy_per_atom",
         unit="eV/atom",
         source="embedded hypothetical oxides",
-        label_note="ionic-model energies, not DFT",
+        label_note="energies of a simple ionic model of hypothetical crystals, not DFT",
     )
 
 

@@ -68,7 +68,7 @@ def read_dataset(
         target=target,
         unit=unit,
         source=str(path),
-        label_note=f"column {target!r} of {path}",
+        label_note=f"what stands in the column {target!r} of {Path(path).name}",
         rejected=rejected,
     )
 

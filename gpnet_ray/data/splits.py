@@ -81,7 +81,7 @@ def make_split(ids: Sequence[str], *, n_train: int, n_test: int, seed: int) -> S
     if n_train + n_test > len(ids) - 1:
         raise DataError(
             f"{n_train} train + {n_test} test + at least 1 pool material are more than the "
-            f"{len(ids)} materials that there are; lower --n-train or --n-test or give more materials"
+            f"{len(ids)} materials that there are; lower --train or --test, or give more materials"
         )
     check_unique_ids(ids, where="split")
     ordered = sorted(ids)
