@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +20,11 @@ from gpnet_ray.errors import InputError
 from gpnet_ray.gp.hyperparameters import Hyperparameters
 from gpnet_ray.gp.kernels import pairwise_distances
 from gpnet_ray.gp.likelihood import Likelihood, LikelihoodValue
+from gpnet_ray.gp.messages import FitResult, FitStep
 from gpnet_ray.gp.scaling import finite_latents
 from gpnet_ray.types import FloatArray
 
-__all__ = ["FitResult", "FitStep", "fit_hyperparameters"]
+__all__ = ["fit_hyperparameters"]
 
 _NAMES = ("amplitude", "length_scale", "noise_std")
 # Bounds in units of the labels' standard deviation and of the median distance between two points:
@@ -36,44 +36,6 @@ _INITIAL_NOISE = 0.1
 # Relative change of the likelihood and size of its gradient, both a label, at which the search ends.
 _RELATIVE_CHANGE = 1e-10
 _GRADIENT = 1e-6
-
-
-@dataclass(frozen=True)
-class FitStep:
-    """One evaluation of the likelihood and its gradient.
-
-    Attributes:
-        evaluation: Its number, from 1.
-        negative_log_likelihood: Of all n labels.
-        amplitude: Target's unit.
-        length_scale: In units of the scaled latent space.
-        noise_std: Target's unit.
-        mean: Target's unit.
-    """
-
-    evaluation: int
-    negative_log_likelihood: float
-    amplitude: float
-    length_scale: float
-    noise_std: float
-    mean: float
-
-
-@dataclass(frozen=True)
-class FitResult:
-    """The fitted hyperparameters and how they were found.
-
-    Attributes:
-        hyperparameters: Those of the smallest negative log likelihood seen.
-        trace: Every evaluation, in order.
-        seconds: Wall time.
-        warnings: What a user should know: a parameter at a bound, jitter, a search cut short.
-    """
-
-    hyperparameters: Hyperparameters
-    trace: tuple[FitStep, ...]
-    seconds: float
-    warnings: tuple[str, ...]
 
 
 def fit_hyperparameters(X: npt.ArrayLike, y: npt.ArrayLike, *, config: GpConfig) -> FitResult:

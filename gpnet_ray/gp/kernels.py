@@ -150,7 +150,7 @@ def _distance_function(metric: str) -> tf.types.experimental.PolymorphicFunction
 
 
 def _euclidean(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-    # The expansion's error grows with |x|² + |y|²: bring the points close to the origin.
+    # The expansion's error grows with |x|² + |y|²: near the origin few pairs are computed again.
     centre = tf.math.divide_no_nan(tf.reduce_sum(y, axis=0), tf.cast(tf.shape(y)[0], y.dtype))
     x, y = x - centre, y - centre
     size = tf.reduce_sum(x * x, axis=1)[:, tf.newaxis] + tf.reduce_sum(y * y, axis=1)

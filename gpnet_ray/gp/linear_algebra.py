@@ -18,7 +18,7 @@ __all__ = [
 _LEAF = 512
 _JITTERS = (0.0, *(10.0**e for e in range(-12, -3)))
 # A pivot that small is rounding error, whatever its sign: the square root of noise.
-_PIVOT_SHARE = 1e-14
+_PIVOT_SHARE = 1e-13
 
 
 def smallest_pivot(variance_scale: float) -> float:

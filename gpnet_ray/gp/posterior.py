@@ -93,9 +93,9 @@ class Posterior:
         """Return all that a shard needs, as NumPy arrays that later commits do not change."""
         return PosteriorSnapshot(
             hyperparameters=self.hyperparameters,
-            X=self._X.copy(),
+            X=self._X,
             L=self._L.read().numpy(),
-            z=self._z.copy(),
+            z=self._z,
             jitter=self.jitter,
         )
 

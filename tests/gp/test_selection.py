@@ -113,20 +113,31 @@ def test_distance_walks_down_sigma_and_keeps_every_pair_of_a_batch_apart(
 def test_distance_shrinks_the_radius_only_as_far_as_the_whole_pool_needs(
     problem, sharded_loop, shards, limit
 ):
-    how = {"strategy": "distance", "batch_size": 20, "distance_cutoff": 5.0}
+    how = {"strategy": "distance", "batch_size": 20, "distance_cutoff": 0.9}
     (cycle,) = sharded_loop(problem, 1, shards=shards, limit=limit, **how)
     rows = [problem.pool_row(i) for i in cycle.ids]
     assert len(set(rows)) == 20
-    assert 0 < cycle.radius < 5.0
+    assert 0.45 < cycle.radius < 0.9
     assert pdist(problem.pool_X[rows]).min() >= cycle.radius
-    # A walk with a radius larger by more than the bisection's last step (5 / 2²⁰) finds fewer.
+    # A walk with a radius larger by more than the bisection's last step (0.9 / 2²⁰) finds fewer.
     _, sigma = problem.posterior().predict(problem.pool_X)
     taken = []
     for row in np.argsort(-sigma):
         X = problem.pool_X
-        if all(np.linalg.norm(X[row] - X[other]) >= cycle.radius + 1e-5 for other in taken):
+        if all(np.linalg.norm(X[row] - X[other]) >= cycle.radius + 1e-6 for other in taken):
             taken.append(row)
     assert len(taken) < 20
+
+
+def test_distance_asks_for_more_candidates_before_it_shrinks_the_radius(problem, sharded_loop):
+    # The ten points of largest σ lie close together, far away from everything else.
+    X = problem.pool_X.copy()
+    X[:10] = 5.0 + 0.01 * X[:10]
+    problem = replace(problem, pool_X=X)
+    how = {"strategy": "distance", "batch_size": 2, "distance_cutoff": 0.5}
+    (cycle,) = sharded_loop(problem, 1, shards=1, limit=10, **how)
+    assert [problem.pool_row(i) < 10 for i in cycle.ids] == [True, False]
+    assert cycle.radius == 0.5
 
 
 def test_points_in_one_place_can_fill_a_batch_only_with_radius_zero(problem):
@@ -239,7 +250,7 @@ def test_a_pool_of_one_place_without_noise_is_emptied_in_the_order_of_ids(
     problem = replace(problem, pool_X=np.full((12, 4), 0.5))
     ids, sigmas = flat(sharded_loop(problem, 12, shards=2, limit=1, strategy="max-sigma"))
     assert ids == sorted(problem.pool_ids)
-    # Once one is known all are; 1e-12 of the variance is jitter.
+    # Once one is known all are; 1e-13 of the variance is taken for rounding.
     assert max(sigmas[1:]) < 1e-5
 
 
