@@ -147,13 +147,15 @@ def _run(config: Config, resume: bool, overwrite: bool) -> None:
     from gpnet_ray.campaign.campaign import Campaign
     from gpnet_ray.campaign.preparation import load_dataset
     from gpnet_ray.campaign.run_folder import RunFolder
+    from gpnet_ray.data import hypothetical_oxides
     from gpnet_ray.progress import make_progress
     from gpnet_ray.report.table import summary_table
 
     console = Console()
     progress = make_progress(console)
+    source = hypothetical_oxides.SOURCE if config.data.dataset is None else config.data.dataset
     # Asked before the dataset is read, so that the answer comes at once.
-    RunFolder(config.run_dir).check_free(resume=resume, overwrite=overwrite)
+    RunFolder(config.run_dir(str(source))).check_free(resume=resume, overwrite=overwrite)
     dataset, oracle = load_dataset(config, progress)
     progress.line(f"{len(dataset)} materials from {dataset.source}; labels: {dataset.label_note}")
     campaign = Campaign(dataset, config, oracle=oracle, progress=progress)

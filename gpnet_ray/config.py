@@ -7,6 +7,7 @@ YAML file and command-line options are laid over each other in this order and va
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from importlib import resources as importlib_resources
@@ -182,14 +183,14 @@ class Config(_Section):
     selection: SelectionConfig = SelectionConfig()
     resources: ResourcesConfig = ResourcesConfig()
 
-    @property
-    def run_dir(self) -> Path:
-        """The run's own folder."""
-        dataset = self.data.dataset
-        own_name = (
-            "hypothetical-oxides" if dataset is None else dataset.resolve().name.split(".")[0]
-        )
-        return self.runs_dir / (self.name or own_name)
+    def run_dir(self, source: str) -> Path:
+        """The run's own folder, named after the source of its data where it has no name.
+
+        >>> Config().run_dir("data/oxides.json.gz").as_posix()
+        'runs/oxides'
+        """
+        stem = Path(source).resolve().name.split(".")[0]
+        return self.runs_dir / (self.name or re.sub(r"[^A-Za-z0-9_-]+", "-", stem))
 
     def science_hash(self) -> str:
         """Hash of all that can change a number: not the folder, not the resources."""

@@ -78,6 +78,7 @@ def test_science_hash_sees_what_changes_numbers_and_nothing_else() -> None:
 
 
 def test_run_folder_is_named_after_the_dataset() -> None:
-    config = load_config(overrides={"data.dataset": "a/oxides.json.gz", "runs_dir": "r"})
-    assert config.run_dir == Path("r/oxides")
-    assert load_config(overrides={"name": "mine"}).run_dir == Path("runs/mine")
+    config = load_config(overrides={"runs_dir": "r"})
+    assert config.run_dir("a/oxides.json.gz") == Path("r/oxides")
+    assert config.run_dir("hypothetical oxides") == Path("r/hypothetical-oxides")
+    assert load_config(overrides={"name": "mine"}).run_dir("x.csv") == Path("runs/mine")

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from gpnet_ray.config import NetworkConfig, TrainingConfig
 
 if TYPE_CHECKING:
-    from gpnet_ray.gnn.featurize import FeaturizedBatch
     from gpnet_ray.gnn.graphs import CrystalGraphs
     from gpnet_ray.gnn.network_state import NetworkState
-    from gpnet_ray.gnn.training import EpochRecord
+    from gpnet_ray.gnn.records import EpochRecord, FeaturizedBatch
     from gpnet_ray.types import FloatArray
 
 __all__ = ["NetworkWorker"]

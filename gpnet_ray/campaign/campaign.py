@@ -44,6 +44,8 @@ from gpnet_ray.report.page import write_report
 if TYPE_CHECKING:
     import pandas as pd
 
+    from gpnet_ray.gnn.records import EpochRecord
+
 __all__ = ["Campaign", "CampaignResult"]
 
 
@@ -101,7 +103,7 @@ class Campaign:
         self._dataset, self._split, self._network = dataset, split, network
         self._context = RunContext(
             config,
-            RunFolder(config.run_dir),
+            RunFolder(config.run_dir(dataset.source)),
             oracle or table_oracle(dataset),
             progress or NullProgress(),
         )
@@ -204,6 +206,8 @@ class Campaign:
             state = load_network_state(folder.network)
         options = context.actor_options(gpu=True)
         with NetworkStage(context.config, context.progress, options) as stage:
+            # A network that the user brought has no history here.
+            history: list[EpochRecord] = []
             if state is None:
                 with context.timed("training"):
                     state, history = stage.train(
@@ -212,8 +216,9 @@ class Campaign:
                         target=problem.dataset.target,
                         unit=unit,
                     )
+            if not folder.network.is_dir():
                 folder.write_table(folder.training_history, history_table(history), unit=unit)
-            state.save(folder.network)
+                state.save(folder.network)
             with context.timed("featurising"):
                 latents = stage.featurize(state, problem.graphs)
         folder.write_table(folder.latents, latents_table(latents), unit=unit)

@@ -19,7 +19,7 @@ from gpnet_ray.types import FloatArray, LatentArray
 
 if TYPE_CHECKING:
     from gpnet_ray.gnn.graphs import CrystalGraphs
-    from gpnet_ray.gnn.training import EpochRecord
+    from gpnet_ray.gnn.records import EpochRecord
 
 __all__ = ["Latents", "NetworkStage"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from gpnet_ray.campaign.stages import Latents
 from gpnet_ray.types import FloatArray
 
 if TYPE_CHECKING:
-    from gpnet_ray.gnn.training import EpochRecord
+    from gpnet_ray.gnn.records import EpochRecord
 
 __all__ = [
     "history_table",
@@ -31,9 +32,16 @@ METRICS = ("mae", "rmse", "r2", "coverage_2sigma")
 
 def history_table(history: Iterable[EpochRecord]) -> pa.Table:
     """One row an epoch; MAE in the target's unit, seconds of wall time."""
-    names = ("epoch", "learning_rate", "train_mae", "validation_mae", "seconds")
-    rows = list(history)
-    return pa.table({name: [getattr(row, name) for row in rows] for name in names})
+    schema = pa.schema(
+        [
+            ("epoch", pa.int64()),
+            ("learning_rate", pa.float64()),
+            ("train_mae", pa.float64()),
+            ("validation_mae", pa.float64()),
+            ("seconds", pa.float64()),
+        ]
+    )
+    return pa.Table.from_pylist([asdict(record) for record in history], schema=schema)
 
 
 def reference_table(values: Mapping[str, float]) -> pa.Table:

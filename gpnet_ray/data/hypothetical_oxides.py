@@ -29,7 +29,10 @@ from gpnet_ray.types import FloatArray
 if TYPE_CHECKING:
     from pymatgen.core import Composition, Structure
 
-__all__ = ["hypothetical_dataset", "hypothetical_oxides"]
+__all__ = ["SOURCE", "hypothetical_dataset", "hypothetical_oxides"]
+
+SOURCE = "hypothetical oxides"
+"""What a dataset of these crystals says about where it comes from."""
 
 _STRAIN = 0.02
 """Standard deviation of each component of a variant's strain."""
@@ -83,7 +86,7 @@ def hypothetical_dataset(
         targets=None,
         target="ionic_energy_per_atom",
         unit="eV/atom",
-        source="embedded hypothetical oxides",
+        source=SOURCE,
         label_note="energies of a simple ionic model of hypothetical crystals, not DFT",
     )
 

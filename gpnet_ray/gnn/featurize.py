@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
@@ -14,24 +13,10 @@ from gpnet_ray.gnn.forward import ForwardPass, ForwardResult
 from gpnet_ray.gnn.graphs import CrystalGraphs
 from gpnet_ray.gnn.model import pack
 from gpnet_ray.gnn.network_state import NetworkState
+from gpnet_ray.gnn.records import FeaturizedBatch
 from gpnet_ray.types import FloatArray, LatentArray
 
-__all__ = ["FeaturizedBatch", "Featurizer"]
-
-
-@dataclass(frozen=True, eq=False)
-class FeaturizedBatch:
-    """Some crystals with what the network says of them.
-
-    Attributes:
-        ids: b ids.
-        latents: float32 (b, d), activations of the chosen layer.
-        predictions: float64 (b,), in the target's unit.
-    """
-
-    ids: tuple[str, ...]
-    latents: LatentArray
-    predictions: FloatArray
+__all__ = ["Featurizer"]
 
 
 class Featurizer:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
@@ -19,33 +18,15 @@ from gpnet_ray.gnn.graphs import CrystalGraphs
 from gpnet_ray.gnn.initial_weights import draw_weights
 from gpnet_ray.gnn.model import BatchTensors, apply_network, pack, to_tensors, unpack
 from gpnet_ray.gnn.network_state import NetworkState
+from gpnet_ray.gnn.records import EpochRecord
 from gpnet_ray.gnn.schedule import one_cycle_learning_rate
 from gpnet_ray.seeds import derive_seed, generator
 from gpnet_ray.types import FloatArray, LatentArray
 
-__all__ = ["EpochRecord", "Trainer"]
+__all__ = ["Trainer"]
 
 _ADAM_BETA_1, _ADAM_BETA_2, _ADAM_EPSILON = 0.9, 0.999, 1e-7
 """Keras' values, with which megnet trains."""
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """One epoch in the training curve.
-
-    Attributes:
-        epoch: counted from 1.
-        learning_rate: of its last step.
-        train_mae: over the train part, measured while its weights were still changing; target's unit.
-        validation_mae: over the held-out part after the epoch; target's unit.
-        seconds: wall time.
-    """
-
-    epoch: int
-    learning_rate: float
-    train_mae: float
-    validation_mae: float
-    seconds: float
 
 
 class Trainer:

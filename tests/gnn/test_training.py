@@ -9,7 +9,8 @@ import tf_keras
 from gpnet_ray.config import TrainingConfig
 from gpnet_ray.errors import InputError, NumericalError
 from gpnet_ray.gnn.featurize import Featurizer
-from gpnet_ray.gnn.training import EpochRecord, Trainer
+from gpnet_ray.gnn.records import EpochRecord
+from gpnet_ray.gnn.training import Trainer
 
 TRAINING = TrainingConfig(epochs=60, batch_size=8, peak_learning_rate=1e-2, validation_fraction=0.2)
 CLIP = 0.005
