@@ -10,8 +10,9 @@ distribution of sizes, little of it is padding, and no batch is made of large cr
 
 from __future__ import annotations
 
+import heapq
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +24,7 @@ from gpnet_ray.types import IntArray
 
 __all__ = ["BatchShape", "ForwardBatches", "PaddedBatch", "StratifiedBatches", "pad_batch"]
 
-BONDS_PER_FORWARD_BATCH = 16_384
+BONDS_PER_FORWARD_BATCH = 32_768
 FORWARD_SLACK = 1.03
 """Room to spare in a new shape, so that the next block of the same pool fits it too."""
 
@@ -99,7 +100,7 @@ class StratifiedBatches:
         self.batch_size = min(batch_size, n)
         self.batches_per_epoch = -(-n // self.batch_size)
         self._strata = _strata(graphs, self.batches_per_epoch)
-        rooms = [_room(graphs, self._dealt(epoch)) for epoch in range(epochs)]
+        rooms = [_room(graphs, self._dealt(epoch).T) for epoch in range(epochs)]
         self.shape = _smallest_for_all(rooms)
         rows = self.batches_per_epoch * self.shape.bonds
         self.padding_waste = 1.0 - float(graphs.n_bonds().sum()) / rows
@@ -119,8 +120,8 @@ class StratifiedBatches:
 class ForwardBatches:
     """Batches where their composition does not matter, of few shapes that are used again.
 
-    Crystals, sorted by size, are dealt to the batches back and forth, so that all batches of a call
-    hold about the same number of bonds and one shape serves them all.
+    Crystals, large ones first, each go to the batch with the fewest bonds so far, so that all batches
+    of a call are about equally full and one shape serves them all.
 
     Args:
         bonds_per_batch: wanted size; a batch is larger only where a single crystal is.
@@ -139,31 +140,34 @@ class ForwardBatches:
         """Cut all crystals into padded batches; every crystal is in exactly one."""
         if len(graphs) == 0:
             return
-        shape, dealt = self._shape_for(graphs)
-        for places in dealt.T:
-            yield pad_batch(graphs, places[places >= 0], shape)
+        shape, parts = self._shape_for(graphs)
+        for rows in parts:
+            yield pad_batch(graphs, rows, shape)
 
-    def _shape_for(self, graphs: CrystalGraphs) -> tuple[BatchShape, Rows]:
+    def _shape_for(self, graphs: CrystalGraphs) -> tuple[BatchShape, list[Rows]]:
         total = int(graphs.n_bonds().sum())
         for shape in self._known:
-            dealt = self._dealt_into(graphs, shape, total)
-            if dealt is not None:
-                return shape, dealt
-        dealt = _back_and_forth(graphs, max(1, round(total / self._bonds_per_batch)))
-        shape = _room(graphs, dealt, slack=FORWARD_SLACK)
+            parts = self._parted_for(graphs, shape, total)
+            if parts is not None:
+                return shape, parts
+        parts = _part_evenly(graphs, max(1, round(total / self._bonds_per_batch)))
+        shape = _room(graphs, parts, slack=FORWARD_SLACK)
         self._known.append(shape)
-        return shape, dealt
+        return shape, parts
 
-    def _dealt_into(self, graphs: CrystalGraphs, shape: BatchShape, total: int) -> Rows | None:
-        """Deal into a shape that is compiled already, unless that wastes more than compiling."""
+    def _parted_for(
+        self, graphs: CrystalGraphs, shape: BatchShape, total: int
+    ) -> list[Rows] | None:
+        """Part for a shape that is compiled already, unless that wastes more than compiling."""
         if 4 * shape.bonds < min(total, self._bonds_per_batch):
             return None  # many small batches: each has a fixed cost
+        if graphs.n_bonds().max() > shape.bonds or graphs.n_atoms().max() >= shape.atoms:
+            return None
         fewest = -(-total // shape.bonds)
-        for n_batches in range(fewest, min(fewest * 3 // 2 + 1, len(graphs)) + 1):
-            dealt = _back_and_forth(graphs, n_batches)
-            room = _room(graphs, dealt)
-            if room.fits(shape):
-                return dealt
+        for n_batches in (fewest, fewest + 1, fewest * 5 // 4 + 1):
+            parts = _part_evenly(graphs, n_batches)
+            if _room(graphs, parts).fits(shape):
+                return parts
         return None
 
 
@@ -218,11 +222,19 @@ def _counts(owners: IntArray, size: int) -> Float32:
     return np.maximum(np.bincount(owners, minlength=size), 1).astype(np.float32)
 
 
-def _back_and_forth(graphs: CrystalGraphs, n_batches: int) -> Rows:
-    """Deal crystals, large ones first, to batches 0 … n-1, n-1 … 0, 0 … : int64 (places, n_batches)."""
-    strata = _strata(graphs, n_batches)
-    strata[1::2] = strata[1::2, ::-1]
-    return strata
+def _part_evenly(graphs: CrystalGraphs, n_batches: int) -> list[Rows]:
+    """Part the crystals into at most ``n_batches`` of nearly equal numbers of bonds, none empty.
+
+    The largest crystal left goes to the emptiest batch (Graham's rule, doi:10.1137/0117039).
+    """
+    n_bonds = graphs.n_bonds().tolist()
+    emptiest = [(0, batch) for batch in range(n_batches)]
+    parts: list[list[int]] = [[] for _ in range(n_batches)]
+    for row in np.argsort(-graphs.n_bonds(), kind="stable").tolist():
+        filled, batch = emptiest[0]
+        parts[batch].append(row)
+        heapq.heapreplace(emptiest, (filled + n_bonds[row], batch))
+    return [np.array(rows, dtype=np.int64) for rows in parts if rows]
 
 
 def _strata(graphs: CrystalGraphs, n_batches: int) -> Rows:
@@ -233,12 +245,18 @@ def _strata(graphs: CrystalGraphs, n_batches: int) -> Rows:
     return places.reshape(-1, n_batches)
 
 
-def _room(graphs: CrystalGraphs, dealt: Rows, *, slack: float = 1.0) -> BatchShape:
-    """Measure the room that the largest of the dealt batches needs, with a dummy crystal and atom."""
-    # One more entry, so that an empty place (-1) counts nothing.
-    atoms = np.append(graphs.n_atoms(), 0)[dealt].sum(axis=0).max()
-    bonds = np.append(graphs.n_bonds(), 0)[dealt].sum(axis=0).max()
-    crystals = (dealt >= 0).sum(axis=0).max()
+def _room(graphs: CrystalGraphs, parts: Iterable[Rows], *, slack: float = 1.0) -> BatchShape:
+    """Measure the room that the largest of some batches needs, with a dummy crystal and atom.
+
+    -1 among the rows of a batch is an empty place.
+    """
+    # One more entry, so that an empty place counts nothing.
+    n_atoms, n_bonds = np.append(graphs.n_atoms(), 0), np.append(graphs.n_bonds(), 0)
+    crystals = atoms = bonds = 0
+    for rows in parts:
+        crystals = max(crystals, len(rows))
+        atoms = max(atoms, int(n_atoms[rows].sum()))
+        bonds = max(bonds, int(n_bonds[rows].sum()))
     return BatchShape(
         crystals=math.ceil(slack * crystals) + 1,
         atoms=_whole_registers(slack * atoms + 1),

@@ -105,7 +105,7 @@ def test_forward_batches_hold_every_crystal_once_and_use_few_shapes(oxides):
         rows = np.concatenate([batch.rows for batch in batches])
         np.testing.assert_array_equal(np.sort(rows), np.arange(300))
         padded = sum(len(batch.bond_sources) for batch in batches)
-        assert block.n_bonds().sum() > 0.75 * padded
+        assert block.n_bonds().sum() > 0.8 * padded
     assert len(forward.shapes) == 1
 
 
