@@ -147,7 +147,7 @@ def _columns(posterior: Posterior, proposals: Sequence[Proposal]) -> tf.Tensor:
     """Columns L⁻¹ k(X_labelled, X) of all candidates, (n, k): as sent, or computed here."""
     n = len(posterior)
     parts = [
-        posterior.columns(p.X) if p.V is None or len(p.V) != n else tf.constant(p.V)
+        posterior.columns(p.X) if p.V is None or len(p.V) != n else tf.constant(p.V, tf.float64)
         for p in proposals
     ]
     return tf.concat([tf.zeros((n, 0), tf.float64), *parts], axis=1)

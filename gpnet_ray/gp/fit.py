@@ -1,50 +1,126 @@
 """Hyperparameters that make the labels most likely.
 
 The negative log marginal likelihood is minimised over the logarithms of amplitude, length scale and
-noise by L-BFGS-B with exact gradients (Byrd, Lu, Nocedal and Zhu, SIAM J. Sci. Comput. 16, 1190
-(1995); SciPy's implementation). A constant mean is not searched for: for given hyperparameters the
-best one is known (generalised least squares).
+noise with exact gradients. A constant mean is not searched for: for given hyperparameters the best
+one is known (generalised least squares).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
 
 from gpnet_ray.config import GpConfig
 from gpnet_ray.errors import InputError
 from gpnet_ray.gp.hyperparameters import Hyperparameters
-from gpnet_ray.gp.kernels import pairwise_distances
 from gpnet_ray.gp.likelihood import Likelihood, LikelihoodValue
-from gpnet_ray.gp.messages import FitResult, FitStep
+from gpnet_ray.gp.optimisers import minimise_adam, minimise_lbfgs
 from gpnet_ray.gp.scaling import finite_latents
+from gpnet_ray.seeds import generator
 from gpnet_ray.types import FloatArray
 
-__all__ = ["fit_hyperparameters"]
+__all__ = ["FitResult", "FitStep", "SearchOptions", "fit_hyperparameters"]
 
-_NAMES = ("amplitude", "length_scale", "noise_std")
-# Bounds in units of the labels' standard deviation and of the median distance between two points:
-# wide enough for any labels that a Gaussian process can describe.
-_AMPLITUDE_BOUNDS = (1e-3, 1e3)
-_LENGTH_BOUNDS = (1e-3, 1e3)
-_NOISE_BOUNDS = (1e-4, 1e1)
-_INITIAL_NOISE = 0.1
-# Relative change of the likelihood and size of its gradient, both a label, at which the search ends.
-_RELATIVE_CHANGE = 1e-10
-_GRADIENT = 1e-6
+# Bounds of amplitude, length scale and noise in units of the labels' standard deviation and of the
+# median distance between two points: wide enough for any labels that a Gaussian process can describe.
+_BOUNDS = ((1e-3, 1e3), (1e-3, 1e3), (1e-4, 1e1))
+# Where noise starts, and what a penalty pulls towards, in the same units.
+_TYPICAL = (1.0, 1.0, 0.1)
+# Further starts lie within this factor of the typical values.
+_START_FACTOR = 10.0
 
 
-def fit_hyperparameters(X: npt.ArrayLike, y: npt.ArrayLike, *, config: GpConfig) -> FitResult:
+@dataclass(frozen=True)
+class SearchOptions:
+    """How hyperparameters are searched for, beside what :class:`GpConfig` says.
+
+    Attributes:
+        one_length_scale_a_dimension: Whether every latent dimension has its own (automatic
+            relevance determination) instead of all the same.
+        starts: Number of searches, the first from where the configuration says and the others from
+            points drawn by ``seed``; the best wins.
+        seed: Seed of the further starts.
+        penalty: Weight λ of λ/2 · Σ (log θ − log θ₀)², added to the negative log likelihood; θ₀ are
+            the labels' standard deviation, the median distance, and a tenth of the deviation for
+            the noise. It keeps parameters that few labels do not determine from running away.
+        optimiser: ``l-bfgs``, or ``adam`` with ``max_evaluations`` steps, as the paper has it.
+        adam_learning_rate: Of ``adam``, in the logarithms of the parameters.
+    """
+
+    one_length_scale_a_dimension: bool = False
+    starts: int = 1
+    seed: int = 0
+    penalty: float = 0.0
+    optimiser: str = "l-bfgs"
+    adam_learning_rate: float = 0.01
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            InputError: an unknown optimiser, or a number out of range.
+        """
+        if self.optimiser not in ("l-bfgs", "adam"):
+            raise InputError(f"unknown optimiser {self.optimiser!r}. Valid: l-bfgs, adam")
+        if self.starts < 1 or not self.penalty >= 0 or not self.adam_learning_rate > 0:
+            raise InputError(
+                f"{self.starts} starts, penalty {self.penalty}, learning rate {self.adam_learning_rate}: "
+                "at least 1 start, no negative penalty and a positive rate are needed"
+            )
+
+
+@dataclass(frozen=True)
+class FitStep:
+    """One evaluation of the likelihood and its gradient.
+
+    Attributes:
+        evaluation: Its number, from 1.
+        negative_log_likelihood: Of all n labels, without a penalty.
+        amplitude: Target's unit.
+        length_scale: In units of the scaled latent space; one, or one a dimension.
+        noise_std: Target's unit.
+        mean: Target's unit.
+    """
+
+    evaluation: int
+    negative_log_likelihood: float
+    amplitude: float
+    length_scale: float | tuple[float, ...]
+    noise_std: float
+    mean: float
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """The fitted hyperparameters and how they were found.
+
+    Attributes:
+        hyperparameters: Those of the smallest negative log likelihood (with penalty) seen.
+        trace: Every evaluation, in order.
+        seconds: Wall time.
+        warnings: What a user should know: a parameter at a bound, jitter, a search cut short.
+    """
+
+    hyperparameters: Hyperparameters
+    trace: tuple[FitStep, ...]
+    seconds: float
+    warnings: tuple[str, ...]
+
+
+def fit_hyperparameters(
+    X: npt.ArrayLike, y: npt.ArrayLike, *, config: GpConfig, options: SearchOptions | None = None
+) -> FitResult:
     """Fit the hyperparameters on labelled points, by maximum marginal likelihood.
 
     Args:
         X: Scaled latents, shape (n, d).
         y: Labels, shape (n,), target's unit.
-        config: Kernel, mean, noise, where to start, and the largest number of evaluations.
+        config: Kernel, mean, noise, where to start, and the largest number of evaluations a start.
+        options: How to search; ``None``: the defaults.
 
     Raises:
         InputError: fewer than two points, latents or labels that are not finite or do not fit
@@ -53,106 +129,142 @@ def fit_hyperparameters(X: npt.ArrayLike, y: npt.ArrayLike, *, config: GpConfig)
     """
     start = time.perf_counter()
     latents, labels = _checked(X, y)
-    metric = "cityblock" if config.kernel == "laplacian-l1" else "euclidean"
-    distances = pairwise_distances(latents, latents, metric=metric)
-    likelihood = Likelihood(
-        config.kernel, distances, labels, constant_mean=config.mean == "constant"
-    )
+    likelihood = Likelihood(config.kernel, latents, labels, constant_mean=config.mean == "constant")
+    distances = np.asarray(likelihood.distances)
+    apart = distances[distances > 0]
+    if not apart.size:
+        raise InputError(
+            f"the latents of all {len(labels)} labelled points are equal; check the network that made them"
+        )
     search = _Search(
-        likelihood, config, spread=float(labels.std()), bounds=_bounds(distances, labels)
+        likelihood,
+        config,
+        options or SearchOptions(),
+        spread=float(labels.std()),
+        distance=float(np.median(apart)),
+        width=latents.shape[1],
     )
     search.run()
     return search.result(seconds=time.perf_counter() - start)
 
 
+@dataclass
 class _Search:
-    """The minimisation, which remembers every evaluation."""
+    """The minimisation over log amplitude, log length scale(s) and log noise; remembers everything."""
 
-    def __init__(
-        self,
-        likelihood: Likelihood,
-        config: GpConfig,
-        *,
-        spread: float,
-        bounds: Sequence[tuple[float, float]],
-    ) -> None:
-        self._likelihood, self._config, self._spread = likelihood, config, spread
-        self._bounds = bounds if config.noise_std is None else bounds[:2]
-        self._trace: list[FitStep] = []
-        self._values: list[LikelihoodValue] = []
-        self._ended = ""
+    likelihood: Likelihood
+    config: GpConfig
+    options: SearchOptions
+    spread: float
+    distance: float
+    width: int
+    trace: list[FitStep] = field(default_factory=list)
+    values: list[LikelihoodValue] = field(default_factory=list)
+    objectives: list[float] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
 
     def run(self) -> None:
-        """Minimise; what is found lies in the trace."""
-        config = self._config
-        first = [
-            config.initial_amplitude * self._spread,
-            config.initial_length_scale,
-            _INITIAL_NOISE * self._spread,
-        ]
-        bounds = np.log(np.array(self._bounds))
-        initial = np.clip(np.log(first[: len(bounds)]), bounds[:, 0], bounds[:, 1])
-        outcome = minimize(
-            self._objective,
-            initial,
-            jac=True,
-            method="L-BFGS-B",
-            bounds=bounds,
-            options={
-                "maxfun": config.max_evaluations,
-                "maxiter": config.max_evaluations,
-                "ftol": _RELATIVE_CHANGE,
-                "gtol": _GRADIENT,
-            },
+        """Minimise from every start; what is found lies in the trace."""
+        config, options = self.config, self.options
+        typical, bounds = self._vector(_TYPICAL), self._log_bounds()
+        noise = config.noise_std or _TYPICAL[2] * self.spread
+        first = (
+            config.initial_amplitude,
+            config.initial_length_scale / self.distance,
+            noise / self.spread,
         )
-        if outcome.status == 1:
-            self._ended = f"the search was cut short after {len(self._trace)} evaluations; raise gp.max_evaluations"
-        elif outcome.status != 0:
-            self._ended = f"the search ended early: {outcome.message}"
+        starts = [self._vector(first)]
+        rng = generator(options.seed, "hyperparameter starts")
+        for _ in range(options.starts - 1):
+            factors = rng.uniform(-np.log(_START_FACTOR), np.log(_START_FACTOR), len(typical))
+            starts.append(typical + factors)
+        for initial in starts:
+            if options.optimiser == "adam":
+                how = {"learning_rate": options.adam_learning_rate}
+                ended = minimise_adam(
+                    self._objective, initial, bounds, max_evaluations=config.max_evaluations, **how
+                )
+            else:
+                ended = minimise_lbfgs(
+                    self._objective, initial, bounds, max_evaluations=config.max_evaluations
+                )
+            self.ended += [ended] if ended else []
 
     def result(self, *, seconds: float) -> FitResult:
         """The best evaluation, as hyperparameters with warnings."""
-        best = int(np.argmin([step.negative_log_likelihood for step in self._trace]))
-        step = self._trace[best]
+        best = int(np.argmin(self.objectives))
+        step = self.trace[best]
         hyperparameters = Hyperparameters(
-            kernel=self._config.kernel,
+            kernel=self.config.kernel,
             amplitude=step.amplitude,
             length_scale=step.length_scale,
             noise_std=step.noise_std,
             mean=step.mean,
         )
-        warnings = [self._ended] if self._ended else []
-        for name, (low, high) in zip(_NAMES, self._bounds, strict=False):
-            value = getattr(step, name)
-            for bound, side in ((low, "lower"), (high, "upper")):
-                if abs(np.log(value / bound)) < 1e-6:
-                    warnings.append(
-                        f"{name} ended at its {side} bound {bound:.4g}: the labels do not determine it; check the latents and the target"
-                    )
-        if self._values[best].jitter > 0:
+        warnings = [*dict.fromkeys(self.ended), *self._at_bounds(step)]
+        if self.values[best].jitter > 0:
             warnings.append(
-                f"a variance of {self._values[best].jitter:.3g} was added to the diagonal of the covariance to factorise it; the fitted noise is too small for points this close"
+                f"a variance of {self.values[best].jitter:.3g} was added to the diagonal of the covariance to factorise it; the fitted noise is too small for points this close"
             )
-        return FitResult(hyperparameters, tuple(self._trace), seconds, tuple(warnings))
+        return FitResult(hyperparameters, tuple(self.trace), seconds, tuple(warnings))
 
     def _objective(self, log_parameters: FloatArray) -> tuple[float, FloatArray]:
-        amplitude, length_scale, *noise = np.exp(log_parameters).tolist()
-        noise_std = noise[0] if noise else float(self._config.noise_std or 0.0)
-        value = self._likelihood(amplitude, length_scale, noise_std)
-        self._values.append(value)
-        self._trace.append(
+        amplitude, lengths, noise_std = self._split(np.exp(log_parameters).tolist())
+        value = self.likelihood(amplitude, lengths, noise_std)
+        away = log_parameters - self._vector(_TYPICAL)
+        objective = value.negative_log_likelihood + 0.5 * self.options.penalty * float(away @ away)
+        self.values.append(value)
+        self.objectives.append(objective)
+        self.trace.append(
             FitStep(
-                evaluation=len(self._trace) + 1,
+                evaluation=len(self.trace) + 1,
                 negative_log_likelihood=value.negative_log_likelihood,
                 amplitude=amplitude,
-                length_scale=length_scale,
+                length_scale=lengths,
                 noise_std=noise_std,
                 mean=value.mean,
             )
         )
-        n = self._likelihood.n
+        gradient = value.gradient[: len(log_parameters)] + self.options.penalty * away
         # A label's share, so that the thresholds mean the same for any number of labels.
-        return value.negative_log_likelihood / n, value.gradient[: len(log_parameters)] / n
+        return objective / self.likelihood.n, gradient / self.likelihood.n
+
+    def _split(self, values: Sequence[float]) -> tuple[float, float | tuple[float, ...], float]:
+        """Amplitude, length scale(s) and noise out of the searched parameters."""
+        rest = list(values[1:])
+        noise_std = rest.pop() if self.config.noise_std is None else self.config.noise_std
+        lengths = tuple(rest) if self.options.one_length_scale_a_dimension else rest[0]
+        return values[0], lengths, noise_std
+
+    def _vector(self, numbers: Sequence[float]) -> FloatArray:
+        """Logarithms of amplitude, length scale(s) and noise given in typical units."""
+        amplitude, length, noise = numbers
+        lengths = self.width if self.options.one_length_scale_a_dimension else 1
+        values = [amplitude * self.spread, *[length * self.distance] * lengths, noise * self.spread]
+        return np.log(values if self.config.noise_std is None else values[:-1])
+
+    def _log_bounds(self) -> FloatArray:
+        low, high = zip(*_BOUNDS, strict=True)
+        return np.stack([self._vector(low), self._vector(high)], axis=1)
+
+    def _at_bounds(self, step: FitStep) -> list[str]:
+        names = ["amplitude", "length_scale"]
+        if self.options.one_length_scale_a_dimension:
+            names[1:] = [f"length_scale of dimension {j}" for j in range(self.width)]
+        lengths = (
+            step.length_scale if isinstance(step.length_scale, tuple) else (step.length_scale,)
+        )
+        values = np.log([step.amplitude, *lengths, step.noise_std])
+        warnings = []
+        for name, value, bounds in zip(
+            [*names, "noise_std"], values, self._log_bounds(), strict=False
+        ):
+            for bound, side in zip(bounds, ("lower", "upper"), strict=True):
+                if abs(value - bound) < 1e-6:
+                    warnings.append(
+                        f"{name} ended at its {side} bound {np.exp(bound):.4g}: the labels do not determine it; check the latents and the target"
+                    )
+        return warnings
 
 
 def _checked(X: npt.ArrayLike, y: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -176,16 +288,3 @@ def _checked(X: npt.ArrayLike, y: npt.ArrayLike) -> tuple[FloatArray, FloatArray
             f"all {len(labels)} labels equal {labels[0]}: there is nothing to learn; check the target column"
         )
     return latents, labels
-
-
-def _bounds(distances: FloatArray, labels: FloatArray) -> list[tuple[float, float]]:
-    r = np.asarray(distances)
-    apart = r[r > 0]
-    if not apart.size:
-        raise InputError(
-            f"the latents of all {len(labels)} labelled points are equal; check the network that made them"
-        )
-    typical, spread = float(np.median(apart)), float(labels.std())
-    scales = (spread, typical, spread)
-    factors = (_AMPLITUDE_BOUNDS, _LENGTH_BOUNDS, _NOISE_BOUNDS)
-    return [(s * low, s * high) for s, (low, high) in zip(scales, factors, strict=True)]

@@ -22,6 +22,7 @@ __all__ = [
     "kernel_matrix",
     "kernel_of_distance",
     "make_kernel",
+    "metric_of",
     "pairwise_distances",
     "trace_count",
 ]
@@ -53,6 +54,11 @@ def make_kernel(
     ``rational-quadratic`` has a scale mixture rate of 1.
     """
     return _KERNELS[name](amplitude=amplitude, length_scale=length_scale)
+
+
+def metric_of(kernel: str) -> str:
+    """The distance that a kernel is a function of: ``euclidean`` or ``cityblock`` (the L1 norm)."""
+    return "cityblock" if kernel == "laplacian-l1" else "euclidean"
 
 
 def kernel_of_distance(
@@ -132,7 +138,7 @@ _SCALAR = tf.TensorSpec([], tf.float64)
 @cache
 def _kernel_function(name: str) -> tf.types.experimental.PolymorphicFunction:
     """One traced function a kernel: sizes are left open, so that nothing is traced again."""
-    distances = _cityblock if name == "laplacian-l1" else _euclidean
+    distances = _METRICS[metric_of(name)]
 
     def covariances(
         x: tf.Tensor, y: tf.Tensor, amplitude: tf.Tensor, lengths: tf.Tensor
@@ -145,8 +151,7 @@ def _kernel_function(name: str) -> tf.types.experimental.PolymorphicFunction:
 
 @cache
 def _distance_function(metric: str) -> tf.types.experimental.PolymorphicFunction:
-    distances = {"euclidean": _euclidean, "cityblock": _cityblock}[metric]
-    return tf.function(distances, input_signature=[_TABLE, _TABLE])
+    return tf.function(_METRICS[metric], input_signature=[_TABLE, _TABLE])
 
 
 def _euclidean(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
@@ -177,3 +182,6 @@ def _cityblock(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     start = tf.zeros((tf.shape(x)[0], tf.shape(y)[0]), x.dtype)
     _, total = tf.while_loop(lambda j, _: j < tf.shape(x)[1], add, (tf.constant(0), start))
     return total
+
+
+_METRICS = {"euclidean": _euclidean, "cityblock": _cityblock}

@@ -49,6 +49,8 @@ class ScoredPoints:
         ids: The points, all different, m of them.
         X: Their scaled latents, shape (m, d).
         reference: Their true values, shape (m,), where they are known: then errors are measured.
+        dtype: ``float64``, or ``float32``: half the memory and up to twice the speed for variances
+            that are wrong by about 1e-6 of the prior variance, so that picks differ after a while.
 
     Raises:
         InputError: arrays that do not fit the ids or are not finite, an id twice.
@@ -61,7 +63,11 @@ class ScoredPoints:
         X: npt.ArrayLike,
         *,
         reference: npt.ArrayLike | None = None,
+        dtype: str = "float64",
     ) -> None:
+        if dtype not in ("float64", "float32"):
+            raise InputError(f"columns of dtype {dtype!r} cannot be kept; use float64 or float32")
+        self._dtype = dtype
         self._X = finite_latents(X, width=snapshot.X.shape[1])
         self._ids = np.array(ids, dtype=np.str_)
         self._reference = None if reference is None else np.asarray(reference, dtype=np.float64)
@@ -178,15 +184,17 @@ class ScoredPoints:
         self, snapshot: PosteriorSnapshot
     ) -> tuple[GrowingRows, FloatArray, FloatArray]:
         """Columns V = L⁻¹ k(X_labelled, X), means and (unclipped) variances."""
-        L, tiles = tf.constant(snapshot.L), [tf.zeros((len(snapshot.X), 0), tf.float64)]
+        L = tf.constant(snapshot.L, self._dtype)
+        tiles = [tf.zeros((len(snapshot.X), 0), self._dtype)]
         mean = np.full(len(self._ids), self._hyperparameters.mean)
         variance = np.full(len(self._ids), self._hyperparameters.amplitude**2)
         for start in range(0, len(self._ids), _COLUMN_TILE):
             tile = slice(start, start + _COLUMN_TILE)
-            V = solve_lower(L, kernel_matrix(self._hyperparameters, snapshot.X, self._X[tile]))
+            covariance = kernel_matrix(self._hyperparameters, snapshot.X, self._X[tile])
+            tiles.append(solve_lower(L, tf.cast(covariance, self._dtype)))
+            V = tf.cast(tiles[-1], tf.float64)
             mean[tile] += tf.linalg.matvec(V, snapshot.z, transpose_a=True).numpy()
             variance[tile] -= tf.reduce_sum(V * V, axis=0).numpy()
-            tiles.append(V)
         return GrowingRows(tf.concat(tiles, axis=1)), mean, variance
 
     def _clip(self, variance: FloatArray) -> FloatArray:
@@ -225,11 +233,11 @@ class ScoredPoints:
 
     def _append_rows(self, block: Block) -> FloatArray:
         """Extend V by L_b⁻¹ (k(X_b, P) − V_bᵀ V): float64 (b, m)."""
-        covariance = kernel_matrix(self._hyperparameters, block.X, self._X)
+        covariance = tf.cast(kernel_matrix(self._hyperparameters, block.X, self._X), self._dtype)
         covariance -= self._V.transposed_product(block.V)
-        rows = solve_lower(tf.constant(block.L), covariance)
+        rows = solve_lower(tf.constant(block.L, self._dtype), covariance)
         self._V.append(rows)
-        return np.asarray(rows.numpy())
+        return np.asarray(rows.numpy(), dtype=np.float64)
 
     def _sums_in_every_cycle(
         self, block: Block, rows: FloatArray, cycles: npt.NDArray[np.int64], n_cycles: int

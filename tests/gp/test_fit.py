@@ -12,8 +12,8 @@ from scipy.stats import multivariate_normal
 
 from gpnet_ray.config import KERNELS, GpConfig
 from gpnet_ray.errors import InputError
-from gpnet_ray.gp.fit import fit_hyperparameters
-from gpnet_ray.gp.kernels import make_kernel, pairwise_distances
+from gpnet_ray.gp.fit import SearchOptions, fit_hyperparameters
+from gpnet_ray.gp.kernels import make_kernel
 from gpnet_ray.gp.likelihood import Likelihood
 
 
@@ -27,10 +27,7 @@ def sample() -> tuple[np.ndarray, np.ndarray]:
 
 
 def likelihood_of(kernel: str, X, y, *, constant_mean: bool = True) -> Likelihood:
-    metric = "cityblock" if kernel == "laplacian-l1" else "euclidean"
-    return Likelihood(
-        kernel, pairwise_distances(X, X, metric=metric), y, constant_mean=constant_mean
-    )
+    return Likelihood(kernel, X, y, constant_mean=constant_mean)
 
 
 @pytest.mark.parametrize("kernel", [name for name in KERNELS if name != "laplacian-l1"])
@@ -74,6 +71,91 @@ def test_gradient_equals_finite_differences(sample, kernel, constant_mean):
         ]
         # Central differences: an error of step² and of 1e-14 × 300 / step.
         assert derivative == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-5, abs=1e-5)
+
+
+@pytest.mark.parametrize("kernel", ["laplacian", "laplacian-l1", "matern52"])
+def test_gradient_by_one_length_scale_a_dimension_equals_finite_differences(sample, kernel):
+    X, y = np.vstack([sample[0], sample[0][:3]]), np.append(sample[1], sample[1][:3] + 0.05)
+    likelihood = likelihood_of(kernel, X, y)
+    equal, common = likelihood(0.9, (0.5, 0.5, 0.5), 0.2), likelihood(0.9, 0.5, 0.2)
+    assert equal.negative_log_likelihood == pytest.approx(common.negative_log_likelihood, rel=1e-12)
+    assert equal.gradient[1:4].sum() == pytest.approx(common.gradient[1], rel=1e-9)
+    point, step = np.log([0.9, 0.3, 0.5, 2.0, 0.2]), 1e-5
+
+    def value(log_parameters):
+        amplitude, *lengths, noise = np.exp(log_parameters).tolist()
+        return likelihood(amplitude, tuple(lengths), noise)
+
+    for i, derivative in enumerate(value(point).gradient):
+        ends = [
+            value(point + sign * step * np.eye(5)[i]).negative_log_likelihood for sign in (1, -1)
+        ]
+        assert derivative == pytest.approx((ends[0] - ends[1]) / (2 * step), rel=1e-5, abs=1e-5)
+
+
+def test_one_length_scale_a_dimension_finds_the_dimensions_that_matter():
+    rng = np.random.default_rng(0)
+    X = rng.uniform(size=(120, 3))
+    y = np.sin(6 * X[:, 1]) + rng.normal(0, 0.05, size=120)
+    config, options = GpConfig(kernel="matern52"), SearchOptions(one_length_scale_a_dimension=True)
+    result = fit_hyperparameters(X, y, config=config, options=options)
+    lengths = result.hyperparameters.length_scale
+    assert len(lengths) == 3
+    assert lengths[1] < 0.2 * min(lengths[0], lengths[2])
+    common = fit_hyperparameters(X, y, config=config)
+    best = [min(s.negative_log_likelihood for s in r.trace) for r in (result, common)]
+    assert best[0] < best[1] - 10
+
+
+def test_further_starts_are_seeded_and_never_make_it_worse(sample):
+    X, y = sample[0][:40], sample[1][:40]
+    one = fit_hyperparameters(X, y, config=GpConfig())
+    three = [
+        fit_hyperparameters(X, y, config=GpConfig(), options=SearchOptions(starts=3, seed=seed))
+        for seed in (1, 1, 2)
+    ]
+    assert three[0].trace[: len(one.trace)] == one.trace
+    assert three[0].trace == three[1].trace
+    assert three[0].trace != three[2].trace
+    best = [min(s.negative_log_likelihood for s in r.trace) for r in (one, *three)]
+    assert max(best[1:]) <= best[0]
+
+
+def test_a_penalty_pulls_towards_the_typical_values(sample):
+    X, y = sample[0][:40], sample[1][:40]
+    free, light, heavy = (
+        fit_hyperparameters(X, y, config=GpConfig(), options=SearchOptions(penalty=penalty))
+        for penalty in (0.0, 1.0, 1e6)
+    )
+    typical = [y.std(), np.median(cdist(X, X)[np.triu_indices(40, 1)]), 0.1 * y.std()]
+
+    def away(result):
+        numbers = result.hyperparameters
+        got = [numbers.amplitude, numbers.length_scale, numbers.noise_std]
+        return np.abs(np.log(np.array(got) / typical))
+
+    assert np.linalg.norm(away(light)) < np.linalg.norm(away(free))
+    # The median of pairs is that of both triangles of the matrix.
+    np.testing.assert_allclose(away(heavy), 0, atol=1e-3)
+
+
+def test_adam_arrives_where_l_bfgs_does_after_many_more_evaluations(sample):
+    X, y = sample[0][:40], sample[1][:40]
+    quasi_newton = fit_hyperparameters(X, y, config=GpConfig())
+    options = SearchOptions(optimiser="adam", adam_learning_rate=0.05)
+    adam = fit_hyperparameters(X, y, config=GpConfig(max_evaluations=600), options=options)
+    assert len(adam.trace) == 600
+    best = [min(s.negative_log_likelihood for s in r.trace) for r in (quasi_newton, adam)]
+    assert best[0] <= best[1] + 1e-6
+    assert adam.hyperparameters.length_scale == pytest.approx(
+        quasi_newton.hyperparameters.length_scale, rel=0.05
+    )
+
+
+@pytest.mark.parametrize("change", [{"optimiser": "sgd"}, {"starts": 0}, {"penalty": float("nan")}])
+def test_search_options_out_of_range_are_refused(change):
+    with pytest.raises(InputError, match=f"{next(iter(change.values()))}"):
+        SearchOptions(**change)
 
 
 def test_the_constant_mean_is_the_best_one(sample):

@@ -97,6 +97,25 @@ def test_metrics_now_are_those_after_the_last_cycle(problem):
     assert sums.metrics()["mae"][0] == pytest.approx(before["mae"][0], abs=TOLERANCE)
 
 
+def test_float32_columns_cost_a_millionth_of_the_prior_variance(problem):
+    posterior = problem.posterior()
+    points = ScoredPoints(
+        posterior.snapshot(),
+        problem.pool_ids,
+        problem.pool_X,
+        reference=problem.pool_y,
+        dtype="float32",
+    )
+    points.absorb(commit_rows(problem, posterior, list(range(10))))
+    assert points.propose(5).V.dtype == np.float32
+    mean, sigma = posterior.predict(problem.pool_X[10:])
+    # Rounding of 6e-8 in each of 40 terms of variances around 1, and of a conditioned solve.
+    np.testing.assert_allclose(points.predictions()[1], mean, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(points.predictions()[2], sigma, rtol=0, atol=1e-5)
+    with pytest.raises(InputError, match="dtype 'float16'"):
+        ScoredPoints(posterior.snapshot(), [], np.empty((0, 4)), dtype="float16")
+
+
 def test_an_empty_block_repeats_the_metrics(problem):
     posterior = problem.posterior()
     shard = problem.shards(1, posterior)[0]
