@@ -12,7 +12,7 @@ from gpnet_ray.errors import InputError
 from gpnet_ray.gp.hyperparameters import Hyperparameters
 from gpnet_ray.types import FloatArray
 
-__all__ = ["Block", "FitResult", "FitStep", "PlannedCycle", "PosteriorSnapshot", "Proposal"]
+__all__ = ["Block", "PlannedCycle", "PosteriorSnapshot", "Proposal"]
 
 
 @dataclass(frozen=True)
@@ -103,41 +103,3 @@ class PlannedCycle:
     ids: tuple[str, ...]
     sigmas: tuple[float, ...]
     radius: float | None = None
-
-
-@dataclass(frozen=True)
-class FitStep:
-    """One evaluation of the likelihood and its gradient.
-
-    Attributes:
-        evaluation: Its number, from 1.
-        negative_log_likelihood: Of all n labels.
-        amplitude: Target's unit.
-        length_scale: In units of the scaled latent space.
-        noise_std: Target's unit.
-        mean: Target's unit.
-    """
-
-    evaluation: int
-    negative_log_likelihood: float
-    amplitude: float
-    length_scale: float
-    noise_std: float
-    mean: float
-
-
-@dataclass(frozen=True)
-class FitResult:
-    """The fitted hyperparameters and how they were found.
-
-    Attributes:
-        hyperparameters: Those of the smallest negative log likelihood seen.
-        trace: Every evaluation, in order.
-        seconds: Wall time.
-        warnings: What a user should know: a parameter at a bound, jitter, a search cut short.
-    """
-
-    hyperparameters: Hyperparameters
-    trace: tuple[FitStep, ...]
-    seconds: float
-    warnings: tuple[str, ...]
