@@ -72,7 +72,7 @@ class DataConfig(_Section):
     id_column: str = "material_id"
     structure_column: str = "structure"
     on_bad_structure: Literal["skip", "error"] = "skip"
-    hypothetical_count: Count = 700
+    hypothetical_count: Count = 2000
     """How many embedded hypothetical oxides to generate when no dataset is given."""
     label_pool_beforehand: bool | None = None
     """Whether an oracle computes the pool's labels before the loop, to measure the error on what is
@@ -82,8 +82,8 @@ class DataConfig(_Section):
 class SplitConfig(_Section):
     """How many materials start labelled and how many only measure the error; the rest is the pool."""
 
-    n_train: Annotated[int, Field(ge=10)] = 200
-    n_test: Annotated[int, Field(ge=2)] = 150
+    n_train: Annotated[int, Field(ge=10)] = 500
+    n_test: Annotated[int, Field(ge=2)] = 400
 
 
 class NetworkConfig(_Section):
@@ -105,7 +105,7 @@ class NetworkConfig(_Section):
 class TrainingConfig(_Section):
     """One-cycle training of the network; the loss is the mean squared error of the scaled target."""
 
-    epochs: Count = 60
+    epochs: Count = 80
     batch_size: Count = 32
     peak_learning_rate: Positive = 2e-3
     warmup_fraction: Fraction = 0.2
@@ -134,7 +134,7 @@ class SelectionConfig(_Section):
     """The active-learning loop."""
 
     strategies: tuple[Strategy, ...] = ("max-sigma", "random")
-    cycles: Count = 100
+    cycles: Count = 300
     batch_size: Count = 1
     distance_cutoff: Positive | None = None
     """Smallest distance in the scaled latent space between two picks of a batch (``distance``)."""

@@ -12,8 +12,8 @@ from gpnet_ray.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from gpnet_ray.evaluation.metrics import ErrorSums
-    from gpnet_ray.gp.hyperparameters import Hyperparameters
     from gpnet_ray.gp.fit_records import FitResult
+    from gpnet_ray.gp.hyperparameters import Hyperparameters
     from gpnet_ray.gp.messages import Block, PlannedCycle, PosteriorSnapshot, Proposal
 
 __all__ = ["GpWorker"]
