@@ -80,7 +80,6 @@ class GpWorker:
 
         ``order`` is the order in which the ``random`` strategy takes the candidates.
         """
-        from gpnet_ray.gp.messages import Proposal
         from gpnet_ray.gp.selection import plan_cycles
 
         self._candidates = {
@@ -88,9 +87,6 @@ class GpWorker:
             for proposal in proposals
             for row, material_id in enumerate(proposal.ids)
         }
-        if order is not None:
-            X = np.stack([self._candidates[material_id] for material_id in order])
-            proposals = (Proposal(ids=tuple(order), X=X, bound_of_rest=-np.inf),)
         return plan_cycles(
             self._posterior,
             proposals,
@@ -98,6 +94,7 @@ class GpWorker:
             cycles=cycles,
             batch_size=batch_size,
             distance_cutoff=distance_cutoff,
+            order=order,
         )
 
     def commit(
