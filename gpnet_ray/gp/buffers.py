@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
@@ -10,7 +12,7 @@ __all__ = ["GrowingFactor", "GrowingRows"]
 
 
 class GrowingFactor:
-    """A lower triangular matrix in a preallocated square buffer that doubles when it is full.
+    """A lower triangular matrix in a preallocated square buffer whose memory doubles when it is full.
 
     Args:
         capacity: Rows to make room for at first.
@@ -25,7 +27,7 @@ class GrowingFactor:
 
     @property
     def capacity(self) -> int:
-        """Rows that fit before the buffer doubles."""
+        """Rows that fit before the buffer grows."""
         return int(self._buffer.shape[0])
 
     def read(self) -> tf.Tensor:
@@ -38,7 +40,7 @@ class GrowingFactor:
         if end == n:
             return
         if end > self.capacity:
-            self._grow(max(end, 2 * self.capacity))
+            self._grow(max(end, math.ceil(math.sqrt(2) * self.capacity)))
         if n:
             self._buffer[n:end, :n].assign(rows)
         self._buffer[n:end, n:end].assign(corner)

@@ -34,7 +34,7 @@ class Posterior:
         X: Their scaled latents, shape (n, d).
         y: Their labels, shape (n,), target's unit.
         reserve: How many labels to make room for from the start; more are taken in as well, by
-            doubling the buffers.
+            doubling the factor's buffer.
         memory_budget_bytes: Bound of the temporaries of :meth:`predict`.
 
     Raises:
@@ -81,7 +81,7 @@ class Posterior:
 
     @property
     def capacity(self) -> int:
-        """How many labels fit before the factor's buffer doubles."""
+        """How many labels fit before the factor's buffer grows, by doubling its memory."""
         return self._L.capacity
 
     @property
