@@ -12,6 +12,11 @@ USER_IMPORTS_KERAS_3 = """
 import tensorflow as tf
 assert tf.keras.__version__.startswith("3"), tf.keras.__version__
 from tensorflow.keras.layers import Dense as users_dense
+import sys
+def keras_modules():
+    return {n: id(m) for n, m in sys.modules.items() if n.startswith("tensorflow.keras")}
+modules_before = keras_modules()
+assert "tensorflow.keras.layers" in modules_before
 """
 
 BUILD = """
@@ -57,6 +62,7 @@ def test_it_works_in_a_script_that_has_imported_keras_3_and_leaves_that_alone():
         + PYMATGEN_IS_AS_BEFORE
         + BUILD
         + "assert set(vars(local_env)) == before\n"
+        + "assert keras_modules() == modules_before\n"
         + KERAS_IS_AS_BEFORE
         + "assert tf.keras.layers.Dense is users_dense\n"
     )
