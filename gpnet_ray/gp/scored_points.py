@@ -4,9 +4,11 @@ The loop that a driver runs, with any number of shards (all calls may be remote 
 
 1. ``snapshot = posterior.snapshot()``; one ``ScoredPoints(snapshot, ids, X, reference=...)`` for
    each shard of the pool and one for the test rows.
-2. ``proposals = [shard.propose(limit) for shard in shards]`` (``random``: ``propose_ids(order)``).
-3. ``plan = plan_cycles(posterior, proposals, strategy=..., cycles=left, batch_size=...)``. When it
-   is empty, double ``limit`` and go to 2: the candidates were too few to be certain.
+2. ``proposals = [shard.propose(limit) for shard in shards]``; for ``random`` the driver shuffles the
+   pool's ids once, and ``propose_ids(order)`` with the next of them.
+3. ``plan = plan_cycles(posterior, proposals, strategy=..., cycles=left, batch_size=...)``, for
+   ``random`` with ``order=order``. When it is empty, double ``limit`` and go to 2: the candidates
+   were too few to be certain.
 4. Label the picks. ``block = posterior.commit(ids, X, y)`` of all that were labelled, with
    ``cycle_of`` saying for every row of the block in which of the planned cycles it was picked.
    ``withdraw`` those that failed from every shard.
