@@ -46,12 +46,16 @@ class GpWorker:
         ids: Sequence[str],
         X: FloatArray,
         y: FloatArray,
+        reserve: int,
     ) -> PosteriorSnapshot:
-        """Start an arm from the labelled points; the snapshot is what the shards start from."""
+        """Start an arm from the labelled points; the snapshot is what the shards start from.
+
+        Room for ``reserve`` more labels is kept, so that the factor need not move as it grows.
+        """
         from gpnet_ray.gp.posterior import Posterior
         from gpnet_ray.gp.scored_points import ScoredPoints
 
-        self._posterior = Posterior(hyperparameters, ids, X, y)
+        self._posterior = Posterior(hyperparameters, ids, X, y, reserve=reserve)
         snapshot = self._posterior.snapshot()
         test_ids, test_X, test_y = self._test
         self._scored_test = ScoredPoints(snapshot, test_ids, test_X, reference=test_y)

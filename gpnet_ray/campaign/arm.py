@@ -155,7 +155,13 @@ class Arm:
             self._cutoff = selection.distance_cutoff or (
                 selection.distance_cutoff_fraction * _shortest_length_scale(start.hyperparameters)
             )
-        snapshot = self._gp.reset.remote(start.hyperparameters, start.ids, start.X, start.y)
+        snapshot = self._gp.reset.remote(
+            start.hyperparameters,
+            start.ids,
+            start.X,
+            start.y,
+            reserve=selection.cycles * selection.batch_size,
+        )
         pool_sums = ray.get([shard.reset.remote(snapshot) for shard in self._shards])
         self._test_sums.append(ray.get(self._gp.test_error_sums.remote()))
         self._add_pool_sums(pool_sums)

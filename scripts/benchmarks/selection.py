@@ -156,7 +156,7 @@ def loop(
     row_of = {material_id: row for row, material_id in enumerate(materials.ids)}
     start, train = time.perf_counter(), materials.train
     labelled = (materials.ids_of(train), materials.X[train], materials.y[train])
-    snapshot = call(gp.reset, hyperparameters, *labelled)
+    snapshot = call(gp.reset, hyperparameters, *labelled, cycles)
     get([call(shard.reset, snapshot) for shard in shards])
     picks: list[str] = []
     sigmas: list[float] = []
