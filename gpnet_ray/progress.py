@@ -130,6 +130,8 @@ class TerminalProgress:
         class RateColumn(ProgressColumn):
             def render(self, task: RichTask) -> Text:
                 speed = task.finished_speed or task.speed
+                if speed is None and task.elapsed:
+                    speed = task.completed / task.elapsed
                 return Text(f"{speed:.3g} {unit}/s" if speed else "")
 
         columns = (

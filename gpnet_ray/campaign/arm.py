@@ -87,6 +87,7 @@ class Arm:
         strategy: Strategy,
         selection: SelectionConfig,
         *,
+        unit: str,
         seed: int,
         pool_ids: Sequence[str],
         gp: Any,
@@ -100,6 +101,7 @@ class Arm:
         Args:
             strategy: How the next materials are chosen.
             selection: Cycles, batch size, distance cut-off.
+            unit: Unit of the target, for the progress.
             seed: The run's seed (the ``random`` strategy's order is drawn from it).
             pool_ids: Ids of the whole pool.
             gp: Handle of the GP actor.
@@ -109,7 +111,7 @@ class Arm:
             events: An earlier journal of the same run: the cycles in it are run again from the
                 labels in it, and must come out the same.
         """
-        self._strategy, self._selection = strategy, selection
+        self._strategy, self._selection, self._unit = strategy, selection, unit
         self._gp, self._shards, self._desk, self._journal = gp, shards, desk, journal
         self._limit = -(-CANDIDATES_PER_ROUND // len(shards))
         self._pool_size = len(pool_ids)
@@ -146,7 +148,7 @@ class Arm:
             self._stop_if_too_many_failed()
             done += len(finished)
             mae = self._test_sums[-1].metrics()["mae"][-1]
-            task.advance(len(finished), note=f"test MAE {mae:.4f}")
+            task.advance(len(finished), note=f"test MAE {mae:.4f} {self._unit}")
         return self._result(before)
 
     def _reset(self, start: StartingPoint) -> None:

@@ -159,6 +159,7 @@ class Campaign:
             arm = Arm(
                 strategy,
                 selection,
+                unit=problem.dataset.unit,
                 seed=context.config.seed,
                 pool_ids=split.pool,
                 gp=gp,
