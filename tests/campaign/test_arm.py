@@ -95,6 +95,7 @@ def run_arm(
             arm = Arm(
                 strategy,
                 settings,
+                unit="eV/atom",
                 seed=0,
                 pool_ids=POOL,
                 gp=gp,
