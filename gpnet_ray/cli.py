@@ -111,6 +111,10 @@ def run(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with an interrupted run.")
     ] = False,
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="With --resume: ask again for labels that failed."),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")] = False,
 ) -> None:
     """Run a whole campaign: train, featurise, fit the GP, run every strategy's cycles, report."""
@@ -140,10 +144,11 @@ def run(
     }
     overrides = _parse_settings(setting or [])
     overrides |= {key: value for key, value in given.items() if value is not None}
-    _run(load_config(preset=preset, file=config, overrides=overrides), resume, overwrite)
+    resolved = load_config(preset=preset, file=config, overrides=overrides)
+    _run(resolved, resume=resume, overwrite=overwrite, retry_failed=retry_failed)
 
 
-def _run(config: Config, resume: bool, overwrite: bool) -> None:
+def _run(config: Config, *, resume: bool, overwrite: bool, retry_failed: bool) -> None:
     from gpnet_ray.campaign.campaign import Campaign
     from gpnet_ray.campaign.preparation import load_dataset
     from gpnet_ray.campaign.run_folder import RunFolder
@@ -159,7 +164,16 @@ def _run(config: Config, resume: bool, overwrite: bool) -> None:
     dataset, oracle = load_dataset(config, progress)
     progress.line(f"{len(dataset)} materials from {dataset.source}; labels: {dataset.label_note}")
     campaign = Campaign(dataset, config, oracle=oracle, progress=progress)
-    result = campaign.run(resume=resume, overwrite=overwrite)
+    try:
+        result = campaign.run(resume=resume, overwrite=overwrite, retry_failed=retry_failed)
+    except KeyboardInterrupt:
+        folder = config.run_dir(dataset.source)
+        print(
+            f"Interrupted. Labels and cycles so far are in {folder}; the same command with --resume"
+            " (and without --overwrite) goes on.",
+            file=sys.stderr,
+        )
+        raise typer.Exit(INTERRUPTED) from None
     _show_result(console, summary_table(result.summary), result.report)
 
 
@@ -202,6 +216,3 @@ def main() -> None:
     except GpnetError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("Interrupted. Go on with the same command and --resume.", file=sys.stderr)
-        sys.exit(INTERRUPTED)

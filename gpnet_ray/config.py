@@ -6,10 +6,8 @@ YAML file and command-line options are laid over each other in this order and va
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from importlib import resources as importlib_resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -190,12 +188,22 @@ class Config(_Section):
         'runs/oxides'
         """
         stem = Path(source).resolve().name.split(".")[0]
-        return self.runs_dir / (self.name or re.sub(r"[^A-Za-z0-9_-]+", "-", stem))
+        own_name = re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-")
+        if not (self.name or own_name):
+            raise InputError(f"no run can be named after {source!r}; give it a name with --name")
+        return self.runs_dir / (self.name or own_name)
 
-    def science_hash(self) -> str:
-        """Hash of all that can change a number: not the folder, not the resources."""
-        content = self.model_dump(mode="json", exclude={"name", "runs_dir", "resources"})
-        return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    def science(self) -> dict[str, Any]:
+        """All settings that can change a number, by dotted key: no folders, no resources."""
+        content = self.model_dump(
+            mode="json",
+            exclude={"name": True, "runs_dir": True, "resources": True, "data": {"dataset"}},
+        )
+        sections = {key: value for key, value in content.items() if isinstance(value, dict)}
+        flat = {key: value for key, value in content.items() if key not in sections}
+        for section, fields in sections.items():
+            flat |= {f"{section}.{key}": value for key, value in fields.items()}
+        return flat
 
 
 def preset_names() -> list[str]:
@@ -229,7 +237,11 @@ def load_config(
     if file is not None:
         if not file.is_file():
             raise InputError(f"configuration file {file} does not exist; give --config a YAML file")
-        _merge(tree, _parse_yaml(file.read_text("utf-8"), where=str(file)))
+        try:
+            text = file.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"configuration file {file} cannot be read: {error}") from None
+        _merge(tree, _parse_yaml(text, where=str(file)))
     for key, value in (overrides or {}).items():
         branch: Any = value
         for part in reversed(key.split(".")):
@@ -254,7 +266,8 @@ def _parse_yaml(text: str, *, where: str) -> dict[str, Any]:
         raise InputError(
             f"{where} holds a {type(content).__name__}; a mapping of sections is needed"
         )
-    return content
+    # A section with nothing in it (``selection:``) changes nothing.
+    return {key: value for key, value in content.items() if value is not None}
 
 
 def _merge(tree: dict[str, Any], layer: Mapping[str, Any]) -> None:
@@ -277,7 +290,8 @@ def _explain(error: ValidationError) -> str:
         elif fault["type"] == "literal_error":
             hint = nearest_name_hint(str(value), _literal_choices(fault["ctx"]["expected"]))
             named = path[-2] if path[-1].isdigit() else path[-1]
-            lines.append(f"{where}: unknown {named.removesuffix('s')} {value!r}: {hint}")
+            singular = "strategy" if named == "strategies" else named
+            lines.append(f"{where}: unknown {singular} {value!r}: {hint}")
         else:
             lines.append(f"{where or 'configuration'}: {fault['msg']} (got {value!r})")
     return "\n".join(lines)

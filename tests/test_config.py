@@ -41,7 +41,7 @@ def test_every_preset_is_valid(name: str) -> None:
         ({"training.epoch": 3}, "did you mean 'epochs'"),
         ({"gp.kernel": "laplacain"}, "did you mean 'laplacian'"),
         ({"network.layer": "readout_3"}, "did you mean 'readout_"),
-        ({"selection.strategies": ["max-sgma"]}, "did you mean 'max-sigma'"),
+        ({"selection.strategies": ["max-sgma"]}, "unknown strategy 'max-sgma': did you mean 'max-"),
         ({"selection.strategies": ["random", "random"]}, "name each once"),
         ({"selection.strategies": []}, "at least one strategy"),
         ({"training.epochs": 0}, "training.epochs"),
@@ -65,16 +65,22 @@ def test_unknown_preset_and_missing_or_broken_file(tmp_path: Path) -> None:
     broken.write_text("a: [1")
     with pytest.raises(InputError, match="not valid YAML"):
         load_config(file=broken)
+    broken.write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="cannot be read"):
+        load_config(file=broken)
+    broken.write_text("selection:\n")
+    assert load_config(file=broken) == Config()
     broken.write_text("- 1\n")
     with pytest.raises(InputError, match="mapping"):
         load_config(file=broken)
 
 
-def test_science_hash_sees_what_changes_numbers_and_nothing_else() -> None:
-    base = load_config().science_hash()
-    assert load_config(overrides={"seed": 1}).science_hash() != base
-    assert load_config(overrides={"gp.kernel": "rbf"}).science_hash() != base
-    assert load_config(overrides={"resources.shards": 7, "name": "x"}).science_hash() == base
+def test_science_sees_what_changes_numbers_and_nothing_else() -> None:
+    base = load_config().science()
+    assert load_config(overrides={"seed": 1}).science() == {**base, "seed": 1}
+    assert load_config(overrides={"gp.kernel": "rbf"}).science() == {**base, "gp.kernel": "rbf"}
+    free = {"resources.shards": 7, "name": "x", "data.dataset": "elsewhere/oxides.parquet"}
+    assert load_config(overrides=free).science() == base
 
 
 def test_run_folder_is_named_after_the_dataset() -> None:
@@ -82,3 +88,5 @@ def test_run_folder_is_named_after_the_dataset() -> None:
     assert config.run_dir("a/oxides.json.gz") == Path("r/oxides")
     assert config.run_dir("hypothetical oxides") == Path("r/hypothetical-oxides")
     assert load_config(overrides={"name": "mine"}).run_dir("x.csv") == Path("runs/mine")
+    with pytest.raises(InputError, match="--name"):
+        config.run_dir("data/.oxides.parquet")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -27,6 +29,7 @@ __all__ = [
 
 LOOPBACK = "127.0.0.1"
 CONNECT_TIMEOUT_SECONDS = 5.0
+HEALTH_CHECK_TIMEOUT_SECONDS = 20.0
 
 
 @contextmanager
@@ -108,9 +111,16 @@ def _check_answers(address: str) -> None:
         raise ClusterError(f"Ray address {address!r} is not host:port or auto; correct --address")
     try:
         socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_SECONDS).close()
-    except OSError as error:
+        # Something else may listen there, and ray.init would wait for it without an end.
+        subprocess.run(
+            [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address],
+            check=True,
+            capture_output=True,
+            timeout=HEALTH_CHECK_TIMEOUT_SECONDS,
+        )
+    except (OSError, subprocess.SubprocessError) as error:
         raise ClusterError(
-            f"Ray address {address!r} does not answer ({error}). Start a cluster with"
+            f"Ray address {address!r} does not answer as a Ray cluster ({error}). Start a cluster with"
             " `ray start --head`, correct --address, or leave it out for a local Ray"
         ) from None
 
@@ -126,12 +136,16 @@ def actor_options(
     cpus = ray.cluster_resources().get("CPU", 1.0)
     share = min(1.0, int(100 * cpus / n_actors) / 100)
     environment = {"TF_CPP_MIN_LOG_LEVEL": "2"}
+    gpus = resources.gpus_per_actor if gpu else 0
+    if not gpus:
+        # Ray leaves a machine's GPUs visible to an actor that asked for none, and TensorFlow takes them.
+        environment["CUDA_VISIBLE_DEVICES"] = ""
     if threads is not None:
         environment["TF_NUM_INTRAOP_THREADS"] = str(threads)
         environment["TF_NUM_INTEROP_THREADS"] = "1"
     return {
         "num_cpus": share,
-        "num_gpus": resources.gpus_per_actor if gpu else 0,
+        "num_gpus": gpus,
         "runtime_env": {"env_vars": environment},
     }
 
@@ -159,7 +173,8 @@ def wait_until_ready(
             f"{len(pending)} of {len(actors)} actors had no place after"
             f" {resources.start_deadline_seconds:g} s. Asked for each: {options['num_cpus']:g} CPU,"
             f" {options['num_gpus']:g} GPU. Free: {shown}. Ask for fewer --shards or --labellers or a"
-            " smaller resources.gpus_per_actor, end other jobs, or add nodes"
+            " smaller resources.gpus_per_actor, end other jobs, add nodes, or give nodes that are"
+            " starting more time with resources.start_deadline_seconds"
         )
 
 

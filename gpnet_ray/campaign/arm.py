@@ -8,7 +8,6 @@ for them are kept and used when they are picked.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -16,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import ray
 
+from gpnet_ray.campaign.history import RunHistory
 from gpnet_ray.campaign.journal import Journal
-from gpnet_ray.campaign.label_desk import LabelDesk
+from gpnet_ray.campaign.label_desk import LabelDesk, check_failures
 from gpnet_ray.config import SelectionConfig, Strategy
-from gpnet_ray.errors import OracleError, RunFolderError
+from gpnet_ray.errors import RunFolderError
 from gpnet_ray.oracles.protocol import LabelOutcome
 from gpnet_ray.progress import Task
 from gpnet_ray.seeds import generator
@@ -36,9 +36,6 @@ CANDIDATES_PER_ROUND = 1024
 """Candidates that all shards together offer in a round; more rounds or larger ones cost about the same."""
 
 RANDOM_PICKS_PER_ROUND = 256
-
-MIN_PICKS_BEFORE_STOPPING = 10
-"""So that one early failure is not a share of 100 %."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,7 @@ class Arm:
         shards: Sequence[Any],
         desk: LabelDesk,
         journal: Journal,
-        events: Sequence[Mapping[str, Any]] = (),
+        history: RunHistory | None = None,
     ) -> None:
         """Prepare an arm.
 
@@ -108,18 +105,14 @@ class Arm:
             shards: Handles of the pool-shard actors.
             desk: Where labels are bought.
             journal: Where every finished cycle is written.
-            events: An earlier journal of the same run: the cycles in it are run again from the
+            history: An earlier journal of the same run: the cycles in it are run again from the
                 labels in it, and must come out the same.
         """
         self._strategy, self._selection, self._unit = strategy, selection, unit
         self._gp, self._shards, self._desk, self._journal = gp, shards, desk, journal
         self._limit = -(-CANDIDATES_PER_ROUND // len(shards))
         self._pool_size = len(pool_ids)
-        self._journaled = {
-            event["cycle"]: event["ids"]
-            for event in events
-            if event["event"] == "cycle" and event["strategy"] == strategy
-        }
+        self._journaled = {} if history is None else history.cycles.get(strategy, {})
         order = sorted(pool_ids)
         generator(seed, "random strategy").shuffle(order)
         self._random_order = order if strategy == "random" else []
@@ -141,15 +134,37 @@ class Arm:
         done = 0
         while done < self._selection.cycles:
             planned = self._plan(self._selection.cycles - done)
-            outcomes = self._desk.label([i for cycle in planned for i in cycle.ids])
-            finished = planned[: _n_until_failure(planned, outcomes)]
+            finished, outcomes = self._label(planned, task)
             self._journal_cycles(done, finished)
             self._commit(done, finished, outcomes)
-            self._stop_if_too_many_failed()
+            failed = [p.outcome for p in self._picks if p.outcome.status != "ok"]
+            what = f"picks of {self._strategy}"
+            check_failures(failed, len(self._picks), self._selection, what=what)
             done += len(finished)
             mae = self._test_sums[-1].metrics()["mae"][-1]
-            task.advance(len(finished), note=f"test MAE {mae:.4f} {self._unit}")
+            task.advance(0, note=f"test MAE {mae:.4f} {self._unit}")
         return self._result(before)
+
+    def _label(
+        self, planned: Sequence[PlannedCycle], task: Task
+    ) -> tuple[list[PlannedCycle], dict[str, LabelOutcome]]:
+        """Buy labels in the order of the plan, a few ahead, until all are there or one fails.
+
+        Returns:
+            The cycles that stand as planned, the last perhaps with a failure, and their outcomes.
+        """
+        finished: list[PlannedCycle] = []
+        outcomes: dict[str, LabelOutcome] = {}
+        while len(finished) < len(planned):
+            n_cycles = max(1, self._desk.look_ahead // self._selection.batch_size)
+            window = planned[len(finished) : len(finished) + n_cycles]
+            outcomes |= self._desk.label([i for cycle in window for i in cycle.ids])
+            for cycle in window:
+                finished.append(cycle)
+                task.advance()
+                if any(outcomes[i].status != "ok" for i in cycle.ids):
+                    return finished, outcomes
+        return finished, outcomes
 
     def _reset(self, start: StartingPoint) -> None:
         selection = self._selection
@@ -221,8 +236,9 @@ class Arm:
             labelled = [replace(p, mean=m) for p, m in zip(labelled, means, strict=True)]
         else:
             # Nothing was learned; the errors stay as they were.
-            self._test_sums += [self._test_sums[-1].last()] * len(finished)
-            self._pool_sums += [sums.last() for sums in self._pool_sums[-1:]] * len(finished)
+            for known in (self._test_sums, self._pool_sums):
+                if known:
+                    known += [known[-1].last()] * len(finished)
         self._picks += _in_order(picks, labelled)
 
     def _take_labels(
@@ -271,19 +287,6 @@ class Arm:
                 )
         self._journal.append(*new)
 
-    def _stop_if_too_many_failed(self) -> None:
-        reasons = Counter(p.outcome.reason for p in self._picks if p.outcome.status != "ok")
-        n_failed, n_picks = reasons.total(), len(self._picks)
-        if n_picks >= MIN_PICKS_BEFORE_STOPPING and (
-            n_failed > self._selection.max_failed_share * n_picks
-        ):
-            listing = "; ".join(f"{count} × {reason}" for reason, count in reasons.most_common(5))
-            raise OracleError(
-                f"{n_failed} of {n_picks} picks of {self._strategy} could not be labelled, more than"
-                f" selection.max_failed_share = {self._selection.max_failed_share}: {listing}."
-                " Mend the oracle and go on with --resume"
-            )
-
     def _result(self, before: tuple[tuple[str, ...], FloatArray, FloatArray]) -> ArmResult:
         after = ray.get(self._gp.test_predictions.remote())
         pool = _concatenate_metrics(self._pool_sums) if self._pool_sums else None
@@ -304,14 +307,6 @@ def _in_order(picks: Sequence[Pick], labelled: Sequence[Pick]) -> list[Pick]:
     """All picks in their order, the labelled ones as in ``labelled``."""
     with_mean = {pick.outcome.material_id: pick for pick in labelled}
     return [with_mean.get(pick.outcome.material_id, pick) for pick in picks]
-
-
-def _n_until_failure(planned: Sequence[PlannedCycle], outcomes: Mapping[str, LabelOutcome]) -> int:
-    """How many cycles stand as planned: up to and with the first that holds a failure."""
-    for number, cycle in enumerate(planned, start=1):
-        if any(outcomes[i].status != "ok" for i in cycle.ids):
-            return number
-    return len(planned)
 
 
 def _concatenate_metrics(sums: Sequence[ErrorSums]) -> dict[str, FloatArray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -15,11 +15,13 @@ import ray.exceptions
 from gpnet_ray.actors.cluster import connected
 from gpnet_ray.campaign.arm import Arm, ArmResult
 from gpnet_ray.campaign.context import RunContext
-from gpnet_ray.campaign.journal import Journal, read_journal
+from gpnet_ray.campaign.identity import holds_anything, open_run, run_identity
+from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.labels import open_desk, true_values
-from gpnet_ray.campaign.machine import versions
 from gpnet_ray.campaign.preparation import (
     Problem,
+    check_network,
+    check_oracle,
     check_pool_is_large_enough,
     screen,
     split_problem,
@@ -34,7 +36,7 @@ from gpnet_ray.campaign.tables import history_table, latents_from_table, latents
 from gpnet_ray.config import Config
 from gpnet_ray.data.dataset import MaterialsDataset
 from gpnet_ray.data.splits import Split, load_split
-from gpnet_ray.errors import ClusterError, RunFolderError
+from gpnet_ray.errors import ClusterError, InputError, RunFolderError
 from gpnet_ray.gnn.network_state import NetworkState, load_network_state
 from gpnet_ray.gp.scaling import LatentScaler
 from gpnet_ray.oracles.protocol import Oracle
@@ -97,9 +99,13 @@ class Campaign:
             progress: Where progress is shown; nowhere where left out.
 
         Raises:
-            InputError: the dataset has no targets and no oracle is given.
+            InputError: the dataset has no targets and no oracle is given, or both, or their units
+                differ; the network was trained for another target or with other settings.
         """
         config = config or Config()
+        check_oracle(dataset, oracle)
+        if network is not None:
+            check_network(network, dataset, config)
         self._dataset, self._split, self._network = dataset, split, network
         self._context = RunContext(
             config,
@@ -108,8 +114,16 @@ class Campaign:
             progress or NullProgress(),
         )
 
-    def run(self, *, resume: bool = False, overwrite: bool = False) -> CampaignResult:
+    def run(
+        self, *, resume: bool = False, overwrite: bool = False, retry_failed: bool = False
+    ) -> CampaignResult:
         """Run everything, or go on with an interrupted run.
+
+        Args:
+            resume: Go on with the run in the folder; what it has bought is not bought again.
+            overwrite: Replace the run in the folder.
+            retry_failed: On ``resume``, ask again for materials that could not be labelled; the
+                cycles from the first of them on are run again.
 
         Raises:
             RunFolderError: the run's folder is occupied and neither option says what to do with it.
@@ -117,18 +131,28 @@ class Campaign:
             OracleError: too many labels failed.
         """
         context, folder = self._context, self._context.folder
-        started = datetime.now(timezone.utc)
+        if retry_failed and not resume:
+            raise RunFolderError("retry_failed goes on with a run: give --resume too")
+        started = datetime.now(timezone.utc).isoformat(timespec="seconds")
         folder.check_free(resume=resume, overwrite=overwrite)
         with context.timed("graphs"):
             problem = screen(self._dataset, context.config, context.progress)
-        check_pool_is_large_enough(problem, context.config, self._given_split(problem))
+        split = self._given_split(problem)
+        check_pool_is_large_enough(problem, context.config, split)
+        identity = run_identity(problem, context, split, self._network)
         with connected(context.config.resources), _ray_errors_explained():
-            events = self._open_folder(resume=resume, overwrite=overwrite)
-            with ExitStack() as stack:
-                journal = stack.enter_context(Journal(folder.journal, next_number=len(events)))
-                if not events:
-                    journal.append(self._first_event(started))
-                self._run_stages(problem, journal, events, started, stack)
+            if not resume:
+                folder.create(context.config, overwrite=overwrite)
+            try:
+                with ExitStack() as stack:
+                    journal = stack.enter_context(Journal(folder.journal))
+                    open_run(context, journal, identity, started=started, retry_failed=retry_failed)
+                    self._run_stages(problem, journal, stack)
+            except InputError:
+                # What was asked cannot be done: a folder that holds nothing yet is not left behind.
+                if not resume and not holds_anything(folder.journal):
+                    folder.remove()
+                raise
         report = write_report(folder.path)
         return CampaignResult(folder.path, folder.read_json(folder.summary), report)
 
@@ -136,17 +160,16 @@ class Campaign:
         self,
         problem: Problem,
         journal: Journal,
-        events: Sequence[Mapping[str, Any]],
-        started: datetime,
         stack: ExitStack,
     ) -> None:
         context = self._context
-        desk = open_desk(context, problem, journal, events, stack)
+        desk = open_desk(context, problem, journal, stack)
         split = self._read_or_draw_split(problem)
         reference, without_label = true_values(context, problem, split, desk)
         if without_label:
             problem = problem.without(without_label)
             split = split.without({r.material_id for r in without_label})
+            check_pool_is_large_enough(problem, context.config, split)
         context.folder.write_rejected(problem.rejected)
         latents = self._latents(problem, split, reference, journal)
         train_latents = latents.latents[latents.rows(split.train)]
@@ -166,7 +189,7 @@ class Campaign:
                 shards=shards,
                 desk=desk,
                 journal=journal,
-                events=events,
+                history=context.history,
             )
             cycles = context.progress.task(
                 f"Cycles, {strategy}", total=selection.cycles, unit="cycles"
@@ -174,7 +197,7 @@ class Campaign:
             with context.timed(f"loop {strategy}"), cycles as task:
                 arms.append(arm.run(start, task))
             write_arms(context, arms, problem, reference)
-        write_run(context, problem, split, reference, latents, started)
+        write_run(context, problem, split, reference, latents)
         journal.append({"event": "finished", "strategies": list(selection.strategies)})
 
     def _read_or_draw_split(self, problem: Problem) -> Split:
@@ -184,7 +207,7 @@ class Campaign:
             split.check_belongs_to(problem.dataset.ids)
             return split
         split = self._given_split(problem) or split_problem(problem, self._context.config)
-        split.save(path)
+        self._context.folder.write_json(path, split.to_json())
         return split
 
     def _given_split(self, problem: Problem) -> Split | None:
@@ -200,11 +223,17 @@ class Campaign:
     ) -> Latents:
         """Latents of every material, from the files of an interrupted run where they are whole."""
         context, folder, unit = self._context, self._context.folder, problem.dataset.unit
-        if folder.latents.is_file():
-            return latents_from_table(pq.read_table(folder.latents))
+        saved = context.history.network
         state = self._network
-        if state is None and folder.network.is_dir():
+        if saved is not None:
             state = load_network_state(folder.network)
+            if state.fingerprint() != saved:
+                raise RunFolderError(
+                    f"{folder.network} is not the network that the journal speaks of; restore it from"
+                    " a copy or run again with --overwrite"
+                )
+            if folder.latents.is_file():
+                return latents_from_table(folder.read_table(folder.latents))
         options = context.actor_options(gpu=True)
         with NetworkStage(context.config, context.progress, options) as stage:
             # A network that the user brought has no history here.
@@ -217,36 +246,14 @@ class Campaign:
                         target=problem.dataset.target,
                         unit=unit,
                     )
-            if not folder.network.is_dir():
+            if saved is None:
                 folder.write_table(folder.training_history, history_table(history), unit=unit)
                 state.save(folder.network)
+                journal.append({"event": "network", "fingerprint": state.fingerprint()})
             with context.timed("featurising"):
                 latents = stage.featurize(state, problem.graphs)
         folder.write_table(folder.latents, latents_table(latents), unit=unit)
-        journal.append({"event": "network", "fingerprint": state.fingerprint()})
         return latents
-
-    def _open_folder(self, *, resume: bool, overwrite: bool) -> list[dict[str, Any]]:
-        """Make the folder, or read the journal of the run that is gone on with."""
-        context, folder = self._context, self._context.folder
-        if not resume:
-            folder.create(context.config, overwrite=overwrite)
-            return []
-        events = read_journal(folder.journal, repair=True)
-        if events and events[0].get("science_hash") != context.config.science_hash():
-            raise RunFolderError(
-                f"{folder.path} was made with other settings than those given now; give the same as"
-                f" in {folder.config}, or name another run with --name"
-            )
-        return events
-
-    def _first_event(self, started: datetime) -> dict[str, Any]:
-        return {
-            "event": "run",
-            "science_hash": self._context.config.science_hash(),
-            "versions": versions(),
-            "started": started.isoformat(timespec="seconds"),
-        }
 
 
 @contextmanager

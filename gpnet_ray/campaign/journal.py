@@ -6,6 +6,7 @@ the program goes on. Replaying it gives every pick and every label; all other fi
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import zlib
@@ -27,11 +28,24 @@ def _encode(event: Event) -> str:
 
 
 class Journal:
-    """The one writer of a journal file; opens at its end and goes on with the numbering."""
+    """The one writer of a journal file; opens at its end and goes on with the numbering.
 
-    def __init__(self, path: Path, *, next_number: int = 0) -> None:
+    Raises:
+        RunFolderError: another process writes this journal, or it is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
         self._file = path.open("a", encoding="utf-8")
-        self._number = next_number
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            raise RunFolderError(
+                f"{path} is being written by another process; wait until that run has ended or stop it"
+            ) from None
+        self.events = read_journal(path, repair=True)
+        """The events that were there when it was opened."""
+        self._number = len(self.events)
 
     def append(self, *events: Event) -> None:
         """Write events, in order, and return once the disk has them."""

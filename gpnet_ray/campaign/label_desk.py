@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import ray
+import ray.exceptions
 
+from gpnet_ray.campaign.history import RunHistory
 from gpnet_ray.campaign.journal import Journal
+from gpnet_ray.config import SelectionConfig
 from gpnet_ray.errors import OracleError
 from gpnet_ray.oracles.protocol import LabelOutcome
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-__all__ = ["LabelDesk"]
+__all__ = ["LabelDesk", "check_failures"]
 
 LARGEST_CHUNK = 16
-"""Materials a message to a labeller: few messages for quick oracles, early results for slow ones."""
+CHUNK_SECONDS = 0.5
+"""A message to a labeller holds as many materials as it labels in this time: one where a label takes
+hours, so that none waits for another; several where labels are quick, so that messages are few."""
+
+MIN_ASKED_BEFORE_STOPPING = 10
+"""So that one early failure is not a share of 100 %."""
 
 
 class LabelDesk:
@@ -29,7 +39,7 @@ class LabelDesk:
         labellers: Sequence[Any],
         structures: Mapping[str, Structure],
         journal: Journal,
-        events: Iterable[Mapping[str, Any]] = (),
+        history: RunHistory | None = None,
     ) -> None:
         """Open the desk.
 
@@ -37,14 +47,17 @@ class LabelDesk:
             labellers: Handles of the labeller actors.
             structures: The crystal of every id that may be asked for.
             journal: Where outcomes are written before they are used.
-            events: An earlier journal of the same run; its labels are not bought again.
+            history: An earlier journal of the same run; what is in it is not asked for again.
         """
         self._labellers, self._structures, self._journal = labellers, structures, journal
-        self._known = {
-            event["outcome"]["material_id"]: LabelOutcome(**event["outcome"])
-            for event in events
-            if event["event"] == "label"
-        }
+        history = history or RunHistory()
+        self._known, self._measured = dict(history.labels), dict(history.measured)
+        self._chunk_size = 1
+
+    @property
+    def look_ahead(self) -> int:
+        """How many labels to ask for at once: enough for all labellers, no more than can be used."""
+        return 2 * len(self._labellers) * self._chunk_size
 
     def label(
         self, ids: Sequence[str], on_outcome: Callable[[LabelOutcome], None] = lambda _: None
@@ -56,46 +69,88 @@ class LabelDesk:
         Raises:
             OracleError: the oracle answered about other materials than those it was asked about.
         """
-        missing = [i for i in ids if i not in self._known]
-        if missing:
-            self._journal.append({"event": "asked", "ids": missing})
-        for outcomes in self._ask(missing):
-            self._journal.append(*({"event": "label", "outcome": asdict(o)} for o in outcomes))
-            for outcome in outcomes:
-                self._known[outcome.material_id] = outcome
-                on_outcome(outcome)
+        self._fill(ids, self._known, "label", on_outcome)
         return {i: self._known[i] for i in ids}
 
     def measure(
         self, ids: Sequence[str], on_outcome: Callable[[LabelOutcome], None] = lambda _: None
     ) -> dict[str, LabelOutcome]:
-        """Return true values that only measure errors: not bought, not journaled, not kept here."""
-        found: dict[str, LabelOutcome] = {}
-        for outcomes in self._ask(ids):
+        """Return true values that only measure errors; the loop buys its labels all the same."""
+        self._fill(ids, self._measured, "measured", on_outcome)
+        return {i: self._measured[i] for i in ids}
+
+    def _fill(
+        self,
+        ids: Sequence[str],
+        known: dict[str, LabelOutcome],
+        event: str,
+        on_outcome: Callable[[LabelOutcome], None],
+    ) -> None:
+        missing = [i for i in ids if i not in known]
+        if missing:
+            self._journal.append({"event": "asked", "for": event, "ids": missing})
+        for outcomes in self._ask(missing):
+            self._journal.append(*({"event": event, "outcome": asdict(o)} for o in outcomes))
             for outcome in outcomes:
-                found[outcome.material_id] = outcome
+                known[outcome.material_id] = outcome
                 on_outcome(outcome)
-        return found
 
     def _ask(self, ids: Sequence[str]) -> Iterator[Sequence[LabelOutcome]]:
-        """Yield the labellers' answers as they come; all labellers work side by side."""
-        size = max(1, min(LARGEST_CHUNK, len(ids) // (4 * len(self._labellers))))
-        chunks = [ids[start : start + size] for start in range(0, len(ids), size)][::-1]
+        """Yield the labellers' answers as they come; all labellers work side by side.
+
+        When a labeller breaks down, what the others are working on is still waited for, since it
+        is paid for; then its error is raised.
+        """
+        left = list(ids)
         idle = list(self._labellers)
-        running: dict[Any, tuple[Any, Sequence[str]]] = {}
-        while chunks or running:
-            while chunks and idle:
-                labeller, chunk = idle.pop(), chunks.pop()
-                structures = [self._structures[i] for i in chunk]
-                running[labeller.label.remote(chunk, structures)] = (labeller, chunk)
+        running: dict[Any, tuple[Any, list[str], float]] = {}
+        broken: Exception | None = None
+        while running or (left and broken is None):
+            while left and idle and broken is None:
+                chunk, left = left[: self._chunk_size], left[self._chunk_size :]
+                labeller = idle.pop()
+                answer = labeller.label.remote(chunk, [self._structures[i] for i in chunk])
+                running[answer] = (labeller, chunk, time.monotonic())
             (done,), _ = ray.wait(list(running), num_returns=1)
-            labeller, chunk = running.pop(done)
+            labeller, chunk, asked_at = running.pop(done)
+            try:
+                outcomes = _checked(ray.get(done), chunk)
+            except (ray.exceptions.RayError, OracleError) as error:
+                broken = broken or error
+                continue
             idle.append(labeller)
-            outcomes = ray.get(done)
-            answered = [outcome.material_id for outcome in outcomes]
-            if answered != list(chunk):
-                raise OracleError(
-                    f"the oracle was asked about {list(chunk)} and answered about {answered};"
-                    " an oracle must give one outcome an id, in the order asked"
-                )
+            seconds_each = max((time.monotonic() - asked_at) / len(chunk), 1e-6)
+            self._chunk_size = max(1, min(LARGEST_CHUNK, int(CHUNK_SECONDS / seconds_each)))
             yield outcomes
+        if broken is not None:
+            raise broken
+
+
+def _checked(outcomes: Sequence[LabelOutcome], asked: Sequence[str]) -> Sequence[LabelOutcome]:
+    answered = [outcome.material_id for outcome in outcomes]
+    if answered != list(asked):
+        raise OracleError(
+            f"the oracle was asked about {list(asked)} and answered about {answered};"
+            " an oracle must give one outcome an id, in the order asked"
+        )
+    return outcomes
+
+
+def check_failures(
+    failed: Sequence[LabelOutcome], n_asked: int, selection: SelectionConfig, *, what: str
+) -> None:
+    """Stop when too large a share could not be labelled, however few were asked for above a handful.
+
+    Raises:
+        OracleError: says how many of how many failed, and the commonest reasons.
+    """
+    few = n_asked < MIN_ASKED_BEFORE_STOPPING
+    if few or len(failed) <= selection.max_failed_share * n_asked:
+        return
+    reasons = Counter(outcome.reason for outcome in failed)
+    listing = "; ".join(f"{count} × {reason}" for reason, count in reasons.most_common(5))
+    raise OracleError(
+        f"{len(failed)} of {n_asked} {what} could not be labelled, more than"
+        f" selection.max_failed_share = {selection.max_failed_share}: {listing}."
+        " Mend the oracle and go on with --resume --retry-failed"
+    )

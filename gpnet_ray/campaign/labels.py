@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from typing import Any
 
 import ray
 
@@ -12,7 +10,7 @@ from gpnet_ray.actors.cluster import kill_actors, wait_until_ready
 from gpnet_ray.actors.labeller import Labeller
 from gpnet_ray.campaign.context import RunContext
 from gpnet_ray.campaign.journal import Journal
-from gpnet_ray.campaign.label_desk import LabelDesk
+from gpnet_ray.campaign.label_desk import LabelDesk, check_failures
 from gpnet_ray.campaign.preparation import Problem
 from gpnet_ray.campaign.tables import reference_table
 from gpnet_ray.data.dataset import RejectedMaterial
@@ -23,11 +21,7 @@ __all__ = ["open_desk", "true_values"]
 
 
 def open_desk(
-    context: RunContext,
-    problem: Problem,
-    journal: Journal,
-    events: Iterable[Mapping[str, Any]],
-    stack: ExitStack,
+    context: RunContext, problem: Problem, journal: Journal, stack: ExitStack
 ) -> LabelDesk:
     """Start the labeller actors and open the desk that hands materials to them."""
     resources = context.config.resources
@@ -38,7 +32,7 @@ def open_desk(
     stack.callback(kill_actors, labellers)
     wait_until_ready(labellers, options, resources)
     structures = dict(zip(problem.dataset.ids, problem.dataset.structures, strict=True))
-    return LabelDesk(labellers, structures, journal, events)
+    return LabelDesk(labellers, structures, journal, context.history)
 
 
 def true_values(
@@ -48,6 +42,9 @@ def true_values(
 
     A dataset with targets knows all of them. Else the train and test rows are bought from the
     oracle, and the pool's are measured beforehand where the configuration says so.
+
+    Raises:
+        OracleError: too large a share of them could not be labelled.
     """
     dataset = problem.dataset
     if dataset.targets is not None:
@@ -68,12 +65,11 @@ def true_values(
     context.folder.write_table(
         context.folder.reference, reference_table(reference), unit=dataset.unit
     )
+    failed = [o for o in outcomes.values() if o.status != "ok"]
+    check_failures(failed, len(outcomes), context.config.selection, what="materials")
+    where = f"oracle {context.oracle.name}"
     return reference, tuple(
-        RejectedMaterial(
-            o.material_id, f"label {o.status}: {o.reason}", f"oracle {context.oracle.name}"
-        )
-        for o in outcomes.values()
-        if o.status != "ok"
+        RejectedMaterial(o.material_id, f"label {o.status}", o.reason, where) for o in failed
     )
 
 

@@ -1,4 +1,4 @@
-"""From a dataset to a problem: screened graphs, true labels, and the split into train, pool and test."""
+"""From a dataset to a problem: what fits together, crystals with usable graphs, the split."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from gpnet_ray.data.dataset import MaterialsDataset, RejectedMaterial
 from gpnet_ray.data.splits import Split, make_split
 from gpnet_ray.errors import InputError
 from gpnet_ray.gnn.graphs import CrystalGraphs, build_graphs
+from gpnet_ray.gnn.network_state import NetworkState
 from gpnet_ray.oracles.protocol import Oracle
 from gpnet_ray.progress import Progress
 from gpnet_ray.types import FloatArray
 
 __all__ = [
     "Problem",
+    "check_network",
+    "check_oracle",
     "check_pool_is_large_enough",
     "load_dataset",
     "screen",
@@ -29,7 +32,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Problem:
-    """What a campaign works on: crystals with usable graphs, the oracle, who is left out and why."""
+    """What a campaign works on: crystals with usable graphs, and who is left out and why."""
 
     dataset: MaterialsDataset
     graphs: CrystalGraphs
@@ -44,14 +47,24 @@ class Problem:
         )
 
 
-def load_dataset(config: Config, progress: Progress) -> tuple[MaterialsDataset, Oracle]:
+def load_dataset(config: Config, progress: Progress) -> tuple[MaterialsDataset, Oracle | None]:
     """Read the configured dataset with its hidden labels, or generate the embedded oxides.
+
+    Returns:
+        The dataset, and the oracle that computes its labels; ``None`` where it brings its own.
 
     Raises:
         DataError: the dataset cannot be used; see :func:`gpnet_ray.data.readers.read_dataset`.
+        InputError: columns are named, but no dataset.
     """
     data = config.data
     if data.dataset is None:
+        named = data.model_fields_set & {"target", "unit", "id_column", "structure_column"}
+        if named:
+            raise InputError(
+                f"{', '.join(sorted(named))} given without a dataset, and the embedded oxides have"
+                " their own; name the file with --dataset, or leave it out"
+            )
         from gpnet_ray.data.hypothetical_oxides import hypothetical_dataset
         from gpnet_ray.oracles.ionic import IonicOracle
 
@@ -68,7 +81,46 @@ def load_dataset(config: Config, progress: Progress) -> tuple[MaterialsDataset, 
         on_bad_structure=data.on_bad_structure,
         progress=progress,
     )
-    return dataset, table_oracle(dataset)
+    return dataset, None
+
+
+def check_oracle(dataset: MaterialsDataset, oracle: Oracle | None) -> None:
+    """Refuse two sources of labels, and labels in another unit.
+
+    Raises:
+        InputError: says which.
+    """
+    if oracle is None:
+        return
+    if dataset.targets is not None:
+        raise InputError(
+            f"{dataset.source} brings its own targets and the oracle {oracle.name} would compute"
+            " others; leave out the oracle, or give a dataset without targets"
+        )
+    if oracle.unit != dataset.unit:
+        raise InputError(
+            f"the oracle {oracle.name} answers in {oracle.unit} and {dataset.source} is in"
+            f" {dataset.unit}; give both the same unit"
+        )
+
+
+def check_network(network: NetworkState, dataset: MaterialsDataset, config: Config) -> None:
+    """Refuse a network that was trained for something else.
+
+    Raises:
+        InputError: says what differs.
+    """
+    pairs = {
+        "target": (network.target, dataset.target),
+        "unit": (network.unit, dataset.unit),
+        "network settings": (network.config, config.network),
+    }
+    for what, (trained, asked) in pairs.items():
+        if trained != asked:
+            raise InputError(
+                f"the given network was trained with {what} {trained} and this campaign has {asked};"
+                " give the configuration that it was trained with, or another network"
+            )
 
 
 def table_oracle(dataset: MaterialsDataset) -> Oracle:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
-from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 
@@ -41,10 +38,9 @@ def write_run(
     split: Split,
     reference: Mapping[str, float],
     latents: Latents,
-    started: datetime,
 ) -> None:
     """Write what was run on what, and how long each stage took (s)."""
-    dataset = problem.dataset
+    dataset, run = problem.dataset, context.history.run or {}
     network_error = latents.predictions[latents.rows(split.test)] - values_of(reference, split.test)
     content = {
         "target": dataset.target,
@@ -57,10 +53,10 @@ def write_run(
         "n_test": len(split.test),
         "n_rejected": len(problem.rejected),
         "network_test_mae": float(np.abs(network_error).mean()),
-        "timings_s": {stage: round(seconds, 2) for stage, seconds in context.timings.items()},
+        "timings_s": {**context.history.timings, **context.timings},
         "versions": versions(),
         "machine": machine(),
-        "started": started.isoformat(timespec="seconds"),
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "started": run["started"],
+        "command": run["command"],
     }
     context.folder.write_json(context.folder.run, content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.config import Config
 from gpnet_ray.data.dataset import RejectedMaterial
 from gpnet_ray.errors import RunFolderError
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["RunFolder"]
+
+CONFIG_HEADER = "# The resolved configuration of a run of gpnet-ray.\n"
+"""First line of a run's config.yaml: a folder without it is somebody else's."""
 
 
 class RunFolder:
@@ -51,42 +56,74 @@ class RunFolder:
         """
         if resume and overwrite:
             raise RunFolderError("--resume and --overwrite contradict each other; give one of them")
-        if self.path.exists() and not self.path.is_dir():
-            raise RunFolderError(f"{self.path} is a file; name another run with --name")
+        self._check_place()
         occupied = self.path.is_dir() and any(self.path.iterdir())
-        if resume and not self.config.is_file():
+        if resume and not self._is_run():
             raise RunFolderError(f"{self.path} holds no run to resume; leave out --resume")
         if occupied and not (resume or overwrite):
             raise RunFolderError(
                 f"{self.path} exists already; go on with it by --resume, replace it by --overwrite,"
                 " or name another run with --name"
             )
-        if occupied and overwrite and not self.config.is_file():
+        if occupied and overwrite and not self._is_run():
             raise RunFolderError(
-                f"{self.path} does not look like a run (no config.yaml), so it is not overwritten;"
+                f"{self.path} does not look like a run of gpnet-ray, so it is not overwritten;"
                 " remove it by hand or name another run with --name"
             )
 
+    def _check_place(self) -> None:
+        """Check that the folder is there or can be made."""
+        place = self.path
+        while not place.exists():
+            place = place.parent
+        if not place.is_dir():
+            raise RunFolderError(
+                f"{place} is a file, so there can be no run folder {self.path}; name another place"
+                " with --runs-dir or --name"
+            )
+        if not os.access(place, os.W_OK):
+            raise RunFolderError(
+                f"{place} is not writable, so there can be no run folder {self.path}; name another"
+                " place with --runs-dir"
+            )
+
+    def _is_run(self) -> bool:
+        if not self.config.is_file():
+            return False
+        return self.config.read_text("utf-8", errors="replace").startswith(CONFIG_HEADER)
+
     def create(self, config: Config, *, overwrite: bool) -> None:
-        """Make the folder with the resolved configuration in it."""
+        """Make the folder with the resolved configuration in it.
+
+        Raises:
+            RunFolderError: another process is writing the run that is to be overwritten.
+        """
         if overwrite and self.path.exists():
-            shutil.rmtree(self.path)
+            self.remove()
         self.path.mkdir(parents=True, exist_ok=True)
         text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-        self._write_text(self.config, text)
+        self.write_text(self.config, CONFIG_HEADER + text)
+
+    def remove(self) -> None:
+        """Remove the run; it leaves its place at once, whatever happens while it is deleted."""
+        if self.journal.is_file():
+            # Refused while another process writes it.
+            Journal(self.journal).close()
+        leaving = self.path.with_name(f".{self.path.name}.removed-{os.getpid()}")
+        self.path.rename(leaving)
+        shutil.rmtree(leaving)
 
     def write_rejected(self, rejected: Iterable[RejectedMaterial]) -> None:
         """Write the table of materials that were left out, with the reasons."""
-        temporary = self.rejected.with_suffix(".tmp")
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            table = csv.writer(file)
-            table.writerow(["material_id", "where", "reason"])
-            table.writerows([r.material_id, r.where, r.reason] for r in rejected)
-        temporary.replace(self.rejected)
+        text = io.StringIO(newline="")
+        table = csv.writer(text)
+        table.writerow(["material_id", "category", "where", "reason"])
+        table.writerows([r.material_id, r.category, r.where, r.reason] for r in rejected)
+        self.write_text(self.rejected, text.getvalue())
 
     def write_json(self, path: Path, content: Mapping[str, Any]) -> None:
         """Write strict JSON (no NaN), whole or not at all."""
-        self._write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+        self.write_text(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
 
     def read_json(self, path: Path) -> dict[str, Any]:
         """Read a JSON mapping that this package wrote."""
@@ -94,10 +131,10 @@ class RunFolder:
             content = json.loads(path.read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise RunFolderError(
-                f"{path} cannot be read ({error}); run again with --overwrite"
+                f"{path} cannot be read ({error}); remove it and go on with --resume"
             ) from None
         if not isinstance(content, dict):
-            raise RunFolderError(f"{path} is not a JSON mapping; run again with --overwrite")
+            raise RunFolderError(f"{path} is not a JSON mapping; remove it and go on with --resume")
         return content
 
     def write_table(self, path: Path, table: pa.Table, *, unit: str) -> None:
@@ -106,12 +143,28 @@ class RunFolder:
 
         temporary = path.with_suffix(".tmp")
         metadata = {**(table.schema.metadata or {}), b"unit": unit.encode()}
-        pq.write_table(table.replace_schema_metadata(metadata), temporary)
+        with temporary.open("wb") as file:
+            pq.write_table(table.replace_schema_metadata(metadata), file)
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(path)
 
-    def _write_text(self, path: Path, text: str) -> None:
+    def read_table(self, path: Path) -> pa.Table:
+        """Read a Parquet table that this package wrote."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            return pq.read_table(path)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise RunFolderError(
+                f"{path} cannot be read ({error}); remove it and go on with --resume"
+            ) from None
+
+    def write_text(self, path: Path, text: str) -> None:
+        """Write a text file, whole or not at all."""
         temporary = path.with_name(path.name + ".tmp")
-        with temporary.open("w", encoding="utf-8") as file:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

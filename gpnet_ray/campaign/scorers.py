@@ -70,11 +70,9 @@ def starting_point(
     """The labelled rows and the hyperparameters that all arms start from (fitted, or read back)."""
     X = scaler.transform(latents.latents[latents.rows(split.train)])
     y = values_of(reference, split.train)
-    folder = context.folder
-    if folder.gp.is_file():
-        content = folder.read_json(folder.gp)
-        hyperparameters = Hyperparameters.from_json(content["hyperparameters"])
-        return StartingPoint(hyperparameters, split.train, X, y)
+    folder, known = context.folder, context.history.hyperparameters
+    if known is not None:
+        return StartingPoint(Hyperparameters.from_json(dict(known)), split.train, X, y)
     with context.timed("GP fit"):
         fit = ray.get(gp.fit.remote(X, y, context.config.gp))
     for warning in fit.warnings:

@@ -39,10 +39,9 @@ class Split:
                 raise DataError(f"split: the {part} part is empty; make the split again")
         check_unique_ids((*self.train, *self.pool, *self.test), where="split")
 
-    def save(self, path: Path) -> None:
-        """Write the split as JSON: three lists of ids."""
-        content = {part: list(getattr(self, part)) for part in _PARTS}
-        path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    def to_json(self) -> dict[str, list[str]]:
+        """The split as JSON types: three lists of ids; :func:`load_split` reads it from a file."""
+        return {part: list(getattr(self, part)) for part in _PARTS}
 
     def without(self, ids: Collection[str]) -> Split:
         """The same split less some materials.

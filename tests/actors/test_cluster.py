@@ -9,6 +9,7 @@ import psutil
 import pytest
 import ray
 
+from gpnet_ray.actors import cluster
 from gpnet_ray.actors.cluster import actor_options, connected, wait_until_ready
 from gpnet_ray.config import ResourcesConfig
 from gpnet_ray.errors import ClusterError
@@ -49,6 +50,20 @@ def test_actors_without_a_place_are_an_error_that_lists_asked_and_free(small_ray
         wait_until_ready([actor], options, resources)
     # Ten times the deadline: it must not wait for ever.
     assert time.monotonic() - start < 10
+
+
+def test_something_else_that_listens_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(cluster, "HEALTH_CHECK_TIMEOUT_SECONDS", 3.0)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        with (
+            pytest.raises(ClusterError, match="does not answer as a Ray cluster"),
+            connected(ResourcesConfig(address=address)),
+        ):
+            pass
 
 
 def test_addresses_that_cannot_be_joined(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import ray
+import ray.exceptions
 
 from gpnet_ray.actors.gp_worker import GpWorker
 from gpnet_ray.actors.labeller import Labeller
 from gpnet_ray.actors.pool_shard import PoolShard
 from gpnet_ray.campaign.arm import Arm, ArmResult, StartingPoint
+from gpnet_ray.campaign.history import RunHistory
 from gpnet_ray.campaign.journal import Journal, read_journal
 from gpnet_ray.campaign.label_desk import LabelDesk
 from gpnet_ray.config import SelectionConfig
@@ -47,8 +50,10 @@ class FunctionOracle:
     name: str = "function"
     unit: str = "eV/atom"
     answers_about: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
 
     def label(self, ids: Sequence[str], structures: Sequence[Any]) -> list[LabelOutcome]:
+        time.sleep(self.seconds)
         return [
             LabelOutcome(i, "failed", None, "SCF did not converge", 1, 0.0)
             if i in self.failing
@@ -79,7 +84,6 @@ def run_arm(
     *,
     strategy: Any = "max-sigma",
     oracle: FunctionOracle | None = None,
-    events: Sequence[dict[str, Any]] = (),
     **selection: Any,
 ) -> ArmResult:
     gp, shards = scorers
@@ -90,8 +94,9 @@ def run_arm(
         HYPERPARAMETERS, TRAIN, points(TRAIN), np.array([truth(i) for i in TRAIN])
     )
     try:
-        with Journal(folder / "journal.jsonl", next_number=len(events)) as journal:
-            desk = LabelDesk([labeller], structures, journal, events)  # type: ignore[arg-type]
+        with Journal(folder / "journal.jsonl") as journal:
+            history = RunHistory.of(journal.events)
+            desk = LabelDesk([labeller], structures, journal, history)  # type: ignore[arg-type]
             arm = Arm(
                 strategy,
                 settings,
@@ -102,7 +107,7 @@ def run_arm(
                 shards=shards,
                 desk=desk,
                 journal=journal,
-                events=events,
+                history=history,
             )
             with NullProgress().task("", total=1, unit="") as task:
                 result = arm.run(start, task)
@@ -179,7 +184,7 @@ def test_a_resumed_arm_buys_nothing_again(scorers: Any, tmp_path: Path) -> None:
     path = tmp_path / "again" / "journal.jsonl"
     lines = (tmp_path / "journal.jsonl").read_text().splitlines(keepends=True)
     path.write_text("".join(lines[: len(half)]))
-    again = run_arm(scorers, path.parent, oracle=FunctionOracle(failing), events=half)
+    again = run_arm(scorers, path.parent, oracle=FunctionOracle(failing))
     assert ids_of(again) == ids_of(result)
     np.testing.assert_array_equal(again.test["mae"], result.test["mae"])
     after = read_journal(path)
@@ -188,18 +193,79 @@ def test_a_resumed_arm_buys_nothing_again(scorers: Any, tmp_path: Path) -> None:
 
 
 def test_a_journal_of_other_picks_is_refused(scorers: Any, tmp_path: Path) -> None:
-    events = [
-        {"event": "cycle", "strategy": "max-sigma", "cycle": 2, "ids": [POOL[0]], "number": 0},
-    ]
-    assert sequential_max_sigma(frozenset(), 2)[1] != POOL[0]
+    other = next(i for i in POOL if i != sequential_max_sigma(frozenset(), 2)[1])
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        journal.append({"event": "cycle", "strategy": "max-sigma", "cycle": 2, "ids": [other]})
     with pytest.raises(RunFolderError, match="cycle 2 of max-sigma picked"):
-        run_arm(scorers, tmp_path, events=events)
+        run_arm(scorers, tmp_path)
+
+
+def test_failed_labels_asked_for_again_once_the_oracle_is_mended(
+    scorers: Any, tmp_path: Path
+) -> None:
+    plain = sequential_max_sigma(frozenset(), 20)
+    broken = FunctionOracle(frozenset(POOL) - {plain[0], plain[1]})
+    with pytest.raises(OracleError, match=r"--resume --retry-failed"):
+        run_arm(scorers, tmp_path, oracle=broken)
+    with pytest.raises(OracleError):
+        run_arm(scorers, tmp_path)  # not asked again without being told to
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        failed = RunHistory.of(
+            [*journal.events, {"event": "network", "fingerprint": ""}]
+        ).failed_ids()
+        assert plain[2] in failed
+        journal.append({"event": "retry", "ids": failed})
+    result = run_arm(scorers, tmp_path)
+    assert ids_of(result) == plain
+    labels = [e for e in read_journal(tmp_path / "journal.jsonl") if e["event"] == "label"]
+    ok = [e["outcome"]["material_id"] for e in labels if e["outcome"]["status"] == "ok"]
+    assert len(ok) == len(set(ok)), "a label was bought twice"
+
+
+def test_what_others_are_working_on_is_kept_when_a_labeller_breaks_down(
+    small_ray: None, tmp_path: Path
+) -> None:
+    class Labeller:
+        def __init__(self, *, breaks: bool) -> None:
+            self.breaks = breaks
+
+        def label(self, ids: Sequence[str], structures: Sequence[Any]) -> list[LabelOutcome]:
+            if self.breaks:
+                raise RuntimeError("the licence server is down")
+            time.sleep(1)
+            return [LabelOutcome(i, "ok", truth(i), "", 1, 1.0) for i in ids]
+
+    actor = ray.remote(Labeller).options(num_cpus=0.1)
+    labellers = [actor.remote(breaks=False), actor.remote(breaks=True)]
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        desk = LabelDesk(labellers, dict.fromkeys(POOL), journal)  # type: ignore[arg-type]
+        with pytest.raises(ray.exceptions.RayTaskError, match="licence server"):
+            desk.label(POOL[:6])
+    for labeller in labellers:
+        ray.kill(labeller)
+    labels = [e for e in read_journal(tmp_path / "journal.jsonl") if e["event"] == "label"]
+    assert len(labels) == 1
+    assert labels[0]["outcome"]["value"] == truth(labels[0]["outcome"]["material_id"])
+
+
+def test_a_failure_stops_the_asking_soon(scorers: Any, tmp_path: Path) -> None:
+    plain = sequential_max_sigma(frozenset(), 20)
+    slow = FunctionOracle(frozenset({plain[0]}), seconds=0.6)
+    run_arm(scorers, tmp_path, oracle=slow, cycles=1)
+    run_arm_again = [e for e in read_journal(tmp_path / "journal.jsonl") if e["event"] == "asked"]
+    assert run_arm_again[0]["ids"] == plain[:1]
+    (tmp_path / "more").mkdir()
+    run_arm(scorers, tmp_path / "more", oracle=slow, cycles=4)
+    events = read_journal(tmp_path / "more" / "journal.jsonl")
+    asked = next(e["ids"] for e in events if e["event"] == "asked")
+    # Two ahead for each of one labeller, not the whole plan of four.
+    assert asked == plain[:2]
 
 
 def test_too_many_failures_stop_the_campaign_naming_the_reasons(
     scorers: Any, tmp_path: Path
 ) -> None:
-    with pytest.raises(OracleError, match=r"× SCF did not converge.*--resume"):
+    with pytest.raises(OracleError, match=r"× SCF did not converge"):
         run_arm(scorers, tmp_path, oracle=FunctionOracle(frozenset(POOL)))
 
 

@@ -10,8 +10,13 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
+from gpnet_ray import Campaign, IonicOracle, hypothetical_dataset
 from gpnet_ray.campaign.journal import read_journal
+from gpnet_ray.config import Config
+from gpnet_ray.errors import RunFolderError
+from gpnet_ray.progress import NullProgress
 
 
 class Files:
@@ -171,18 +176,22 @@ def test_the_folder_holds_what_the_readme_says(finished: Any) -> None:
 
 
 def test_a_finished_run_resumed_changes_nothing(finished: Any, files: Files) -> None:
-    import yaml
-
-    from gpnet_ray import Campaign, IonicOracle, hypothetical_dataset
-    from gpnet_ray.config import Config
-    from gpnet_ray.progress import NullProgress
-
     run_dir = finished.run_dir
     config = Config.model_validate(yaml.safe_load((run_dir / "config.yaml").read_text()))
     before = read_journal(run_dir / "journal.jsonl")
+    record = json.loads((run_dir / "run.json").read_text())
     dataset = hypothetical_dataset(90, seed=config.seed, progress=NullProgress())
     again = Campaign(dataset, config, oracle=IonicOracle()).run(resume=True)
     after = read_journal(run_dir / "journal.jsonl")
-    assert [e for e in after[len(before) :] if e["event"] != "finished"] == []
+    assert [e for e in after[len(before) :] if e["event"] not in ("finished", "asked")] == []
+    assert not [e for e in after[len(before) :] if e["event"] == "asked"], "asked the oracle again"
     assert again.metrics.equals(files.metrics)
+    assert json.loads((run_dir / "run.json").read_text()) == record
     assert again.picks.drop(columns="seconds").equals(files.picks.drop(columns="seconds"))
+
+
+def test_other_data_are_not_mixed_into_a_run(finished: Any, files: Files) -> None:
+    config = Config.model_validate(yaml.safe_load((finished.run_dir / "config.yaml").read_text()))
+    dataset = hypothetical_dataset(90, seed=config.seed + 1, progress=NullProgress())
+    with pytest.raises(RunFolderError, match=r"data .ids, crystals, targets.: .* then, .* now"):
+        Campaign(dataset, config, oracle=IonicOracle()).run(resume=True)

@@ -26,7 +26,8 @@ def strip(events: list[dict[str, object]]) -> list[dict[str, object]]:
 
 
 def test_what_was_written_is_read_back_and_goes_on_with_its_number(path: Path) -> None:
-    with Journal(path, next_number=5) as journal:
+    with Journal(path) as journal:
+        assert strip(journal.events) == EVENTS
         journal.append({"event": "finished"})
     events = read_journal(path)
     assert strip(events) == [*EVENTS, {"event": "finished"}]
@@ -64,6 +65,14 @@ def test_no_journal_is_an_error_that_says_so(tmp_path: Path) -> None:
 
 
 def test_nan_never_enters_the_journal(path: Path) -> None:
-    with Journal(path, next_number=5) as journal, pytest.raises(ValueError, match="not JSON"):
+    with Journal(path) as journal, pytest.raises(ValueError, match="not JSON"):
         journal.append({"event": "label", "value": float("nan")})
     assert strip(read_journal(path)) == EVENTS
+
+
+def test_a_second_writer_is_refused_and_writes_nothing(path: Path) -> None:
+    before = path.read_bytes()
+    with Journal(path), pytest.raises(RunFolderError, match="another process"):
+        Journal(path)
+    assert path.read_bytes() == before
+    Journal(path).close()

@@ -7,9 +7,14 @@ from typing import Any
 
 import pytest
 
-from gpnet_ray.campaign.preparation import check_pool_is_large_enough
+from gpnet_ray.campaign.preparation import (
+    check_oracle,
+    check_pool_is_large_enough,
+    load_dataset,
+)
 from gpnet_ray.config import load_config
 from gpnet_ray.errors import InputError
+from gpnet_ray.progress import NullProgress
 
 
 def problem(n: int) -> Any:
@@ -27,6 +32,23 @@ def test_exactly_the_whole_pool_may_be_asked_for() -> None:
     check_pool_is_large_enough(problem(35), settings)
     with pytest.raises(InputError, match="ask for 20 materials and the pool has 19"):
         check_pool_is_large_enough(problem(34), settings)
+
+
+def test_an_oracle_beside_targets_or_in_another_unit_is_refused() -> None:
+    oracle: Any = SimpleNamespace(name="vasp", unit="kJ/mol")
+    known: Any = SimpleNamespace(targets=[1.0], unit="eV/atom", source="oxides.parquet")
+    with pytest.raises(InputError, match="brings its own targets"):
+        check_oracle(known, oracle)
+    unknown: Any = SimpleNamespace(targets=None, unit="eV/atom", source="oxides.parquet")
+    with pytest.raises(InputError, match=r"answers in kJ/mol.*in eV/atom"):
+        check_oracle(unknown, oracle)
+    check_oracle(known, None)
+
+
+def test_columns_named_without_a_dataset_are_refused() -> None:
+    settings = load_config(overrides={"data.target": "band_gap"})
+    with pytest.raises(InputError, match="target given without a dataset"):
+        load_dataset(settings, NullProgress())
 
 
 def test_train_and_test_must_leave_a_pool() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.run_folder import RunFolder
 from gpnet_ray.config import Config
 from gpnet_ray.data.dataset import RejectedMaterial
@@ -32,8 +33,11 @@ def test_nothing_to_resume_and_a_folder_of_somebody_else(tmp_path: Path) -> None
     (tmp_path / "run").mkdir()
     thesis = tmp_path / "run" / "thesis.tex"
     thesis.write_text("years of work")
+    (tmp_path / "run" / "config.yaml").write_text("title: my thesis\n")
     with pytest.raises(RunFolderError, match="not overwritten"):
         folder.check_free(resume=False, overwrite=True)
+    with pytest.raises(RunFolderError, match="no run to resume"):
+        folder.check_free(resume=True, overwrite=False)
     assert thesis.read_text() == "years of work"
 
 
@@ -60,8 +64,29 @@ def test_json_is_strict_and_a_damaged_file_is_named(tmp_path: Path) -> None:
 
 def test_rejected_materials_are_listed_with_their_reasons(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    folder.write_rejected([RejectedMaterial("mp-1", 'disordered, "Fe0.5"', "row 3")])
+    folder.write_rejected([RejectedMaterial("mp-1", "disordered", 'site 1, "Fe0.5"', "row 3")])
     assert folder.rejected.read_text().splitlines() == [
-        "material_id,where,reason",
-        'mp-1,row 3,"disordered, ""Fe0.5"""',
+        "material_id,category,where,reason",
+        'mp-1,disordered,row 3,"site 1, ""Fe0.5"""',
     ]
+
+
+def test_a_place_that_cannot_hold_a_folder_is_found_before_anything_is_done(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunFolderError, match="is a file"):
+        RunFolder(tmp_path / "file" / "run").check_free(resume=False, overwrite=False)
+
+
+def test_a_run_that_is_being_written_is_not_overwritten(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.create(Config(), overwrite=False)
+    with Journal(folder.journal), pytest.raises(RunFolderError, match="another process"):
+        folder.create(Config(), overwrite=True)
+    assert folder.journal.is_file()
+
+
+def test_an_unreadable_table_is_named_with_a_way_out(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.latents.write_bytes(b"PAR1")
+    with pytest.raises(RunFolderError, match=r"latents\.parquet cannot be read.*--resume"):
+        folder.read_table(folder.latents)

@@ -86,9 +86,13 @@ def test_faults_of_a_dataset(run: Run, tmp_path: Path, fault: str) -> None:
         (("--cycles", "many"), "--cycles"),
         (("--config", "none.yaml"), "none.yaml"),
         (("--on-bad-structure", "ignore"), "data.on_bad_structure"),
+        (("--target", "band_gap"), "without a dataset"),
+        (("--retry-failed",), "--resume"),
+        (("--runs-dir", "settings.yaml"), "is a file"),
     ],
 )
 def test_wrong_settings(run: Run, tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    (tmp_path / "settings.yaml").write_text("")
     refused(run, tmp_path, arguments, said)
 
 

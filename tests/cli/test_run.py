@@ -29,11 +29,11 @@ def test_a_users_file_end_to_end(run: Run, tmp_path: Path) -> None:
     report = folder / "report" / "index.html"
     assert report.is_file()
     assert str(Path("runs") / "oxides" / "report" / "index.html") in done.stdout
-    summary = json.loads((folder / "summary.json").read_text())
+    summary = json.loads((folder / "summary.json").read_text(), parse_constant=pytest.fail)
+    assert summary["unit"] == "eV/atom"
     table = pq.read_table(folder / "metrics.parquet").to_pandas()
     last = table[(table.strategy == "max-sigma") & (table.cycle == 4)].iloc[0]
     assert f"{last.test_mae:.4f}" in done.stdout
-    assert json.dumps(summary)  # strict JSON was readable
     assert "m-011" in (folder / "rejected.csv").read_text()
     # Not a terminal: plain lines, no control characters.
     assert "\x1b" not in done.stdout
@@ -50,18 +50,10 @@ def test_killed_in_the_middle_and_resumed_it_ends_as_if_nothing_had_happened(
     assert whole.returncode == 0, whole.stderr
 
     arguments = ["run", "--dataset", str(path), "--name", "killed", *SETTINGS]
-    with subprocess.Popen(
-        [sys.executable, "-m", "gpnet_ray", *arguments],
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"},
-    ) as process:
-        journal = tmp_path / "runs" / "killed" / "journal.jsonl"
-        while not (journal.is_file() and '"network"' in journal.read_text()):
-            assert process.poll() is None, "ended before it could be killed"
-            time.sleep(0.02)
-        process.send_signal(signal.SIGKILL)
+    stop_when(tmp_path, arguments, '"event": "network"', signal.SIGKILL)
+    interrupted = stop_when(tmp_path, [*arguments, "--resume"], '"event": "cycle"', signal.SIGINT)
+    assert interrupted.returncode == 130
+    assert "--resume" in interrupted.stderr
     resumed = run(*arguments, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     tables = [
@@ -71,7 +63,28 @@ def test_killed_in_the_middle_and_resumed_it_ends_as_if_nothing_had_happened(
     assert tables[0].drop(columns="seconds").equals(tables[1].drop(columns="seconds"))
     changed = run(*arguments, "--resume", "--seed", "5")
     assert changed.returncode == 2
-    assert "other settings" in changed.stderr
+    assert "seed: 0 then, 5 now" in changed.stderr
+
+
+def stop_when(
+    folder: Path, arguments: list[str], written: str, how: signal.Signals
+) -> subprocess.CompletedProcess[str]:
+    """Run the command and send it a signal as soon as its journal says ``written``."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "gpnet_ray", *arguments],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"},
+    ) as process:
+        journal = folder / "runs" / "killed" / "journal.jsonl"
+        while not (journal.is_file() and written in journal.read_text()):
+            assert process.poll() is None, "ended before it could be stopped"
+            time.sleep(0.01)
+        process.send_signal(how)
+        _, stderr = process.communicate()
+    return subprocess.CompletedProcess(arguments, process.returncode, "", stderr)
 
 
 def test_help_and_version(run: Run) -> None:

@@ -26,7 +26,7 @@ def free_port() -> int:
 @pytest.fixture(scope="module")
 def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[str, str]]]:
     """A head node in a session folder of its own, so that stopping it stops nothing else."""
-    port, dashboard_port = free_port(), free_port()
+    port, dashboard_port, agent_port = free_port(), free_port(), free_port()
     environment = {
         **{key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"},
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
@@ -40,6 +40,8 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict[s
     command = [BIN / "ray", "start", "--head", "--block", f"--port={port}", "--num-cpus=2"]
     command += ["--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"]
     command += [f"--dashboard-port={dashboard_port}", "--object-store-memory=200000000"]
+    # Its default port may be taken by another Ray of this machine, and jobs need the agent.
+    command += [f"--dashboard-agent-listen-port={agent_port}"]
     # AF_UNIX paths may have 107 bytes: pytest's own folders are too deep for Ray's sockets.
     command += [f"--temp-dir=/tmp/gpnet-ray-test-{port}"]
     log = (tmp_path_factory.mktemp("head") / "log").open("w+")

@@ -1,0 +1,81 @@
+"""What the journal of an interrupted run says: the state that replay starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gpnet_ray.oracles.protocol import LabelOutcome
+
+__all__ = ["RunHistory"]
+
+
+@dataclass
+class RunHistory:
+    """Labels, cycles and settings of a run, event by event in the order of the journal.
+
+    Attributes:
+        run: The ``run`` event: settings, fingerprints, versions, when and by which command it began.
+        labels: The outcome of every id that the oracle was asked for.
+        measured: Outcomes that only measure errors.
+        cycles: For every strategy, the ids of each finished cycle.
+        network: Fingerprint of the trained network, if it was trained.
+        hyperparameters: Of the Gaussian process, if it was fitted.
+        timings: Wall time of every stage that ended (s).
+    """
+
+    run: Mapping[str, Any] | None = None
+    labels: dict[str, LabelOutcome] = field(default_factory=dict)
+    measured: dict[str, LabelOutcome] = field(default_factory=dict)
+    cycles: dict[str, dict[int, list[str]]] = field(default_factory=dict)
+    network: str | None = None
+    hyperparameters: Mapping[str, Any] | None = None
+    timings: dict[str, float] = field(default_factory=dict)
+    _gone: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, events: Iterable[Mapping[str, Any]]) -> RunHistory:
+        """Replay events."""
+        history = cls()
+        for event in events:
+            history._take(event)
+        return history
+
+    def failed_ids(self) -> list[str]:
+        """Ids that were asked for in vain and may be asked for again.
+
+        Materials that had failed when the network was trained have left the run for good.
+        """
+        return [
+            i for i, outcome in self.labels.items() if outcome.status != "ok" and i not in self._gone
+        ]
+
+    def _take(self, event: Mapping[str, Any]) -> None:
+        kind = event["event"]
+        if kind == "run":
+            self.run = event
+        elif kind in ("label", "measured"):
+            outcome = LabelOutcome(**event["outcome"])
+            known = self.labels if kind == "label" else self.measured
+            known[outcome.material_id] = outcome
+        elif kind == "cycle":
+            self.cycles.setdefault(event["strategy"], {})[event["cycle"]] = list(event["ids"])
+        elif kind == "network":
+            self.network = event["fingerprint"]
+            self._gone.update(self.failed_ids())
+        elif kind == "gp":
+            self.hyperparameters = event["hyperparameters"]
+        elif kind == "stage":
+            self.timings[event["stage"]] = event["seconds"]
+        elif kind == "retry":
+            self._forget(set(event["ids"]))
+
+    def _forget(self, ids: set[str]) -> None:
+        """Drop failed outcomes, and of each strategy the cycles from the first that held one."""
+        for material_id in ids:
+            self.labels.pop(material_id, None)
+        for strategy, cycles in self.cycles.items():
+            touched = [number for number, picked in cycles.items() if ids.intersection(picked)]
+            first = min(touched, default=len(cycles) + 1)
+            self.cycles[strategy] = {n: picked for n, picked in cycles.items() if n < first}

@@ -1,0 +1,109 @@
+"""What a run is of: its settings and its data, so that only the same run is gone on with."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gpnet_ray.campaign.context import RunContext
+from gpnet_ray.campaign.history import RunHistory
+from gpnet_ray.campaign.journal import Journal, read_journal
+from gpnet_ray.campaign.machine import versions
+from gpnet_ray.campaign.preparation import Problem
+from gpnet_ray.data.splits import Split
+from gpnet_ray.errors import RunFolderError
+from gpnet_ray.gnn.network_state import NetworkState
+
+__all__ = ["holds_anything", "open_run", "run_identity"]
+
+
+def run_identity(
+    problem: Problem, context: RunContext, split: Split | None, network: NetworkState | None
+) -> dict[str, Any]:
+    """All that can change a number of the run, flat: settings by key, the rest as fingerprints."""
+    identity = context.config.science()
+    graphs, targets = problem.graphs, problem.dataset.targets
+    identity["data (ids, crystals, targets)"] = _hash(
+        "\n".join(problem.dataset.ids).encode(),
+        graphs.atomic_numbers,
+        graphs.atom_offsets,
+        graphs.bond_sources,
+        graphs.bond_targets,
+        graphs.bond_lengths_angstrom,
+        b"" if targets is None else targets,
+    )
+    identity["oracle"] = context.oracle.name
+    identity["given split"] = None if split is None else _hash(repr(split).encode())
+    identity["given network"] = None if network is None else network.fingerprint()
+    return identity
+
+
+def open_run(
+    context: RunContext,
+    journal: Journal,
+    identity: Mapping[str, Any],
+    *,
+    started: str,
+    retry_failed: bool,
+) -> None:
+    """Begin the journal, or read what an interrupted run left in it.
+
+    Raises:
+        RunFolderError: the run in the folder is of other settings or data; says which.
+    """
+    context.journal = journal
+    if not journal.events:
+        command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+        event = {
+            "identity": identity,
+            "versions": versions(),
+            "started": started,
+            "command": command,
+        }
+        journal.append({"event": "run", **event})
+        context.history = RunHistory(run=event)
+        return
+    context.history = RunHistory.of(journal.events)
+    _check_same(context, identity)
+    failed = context.history.failed_ids()
+    if retry_failed and failed:
+        journal.append({"event": "retry", "ids": failed})
+        context.history = RunHistory.of([*journal.events, {"event": "retry", "ids": failed}])
+    context.progress.line(
+        f"Going on with {context.folder.path}: {len(context.history.labels)} labels and"
+        f" {sum(map(len, context.history.cycles.values()))} cycles are in its journal"
+    )
+
+
+def holds_anything(journal: Path) -> bool:
+    """Whether a run has bought a label or trained a network."""
+    return journal.is_file() and any(
+        event["event"] in ("label", "measured", "network") for event in read_journal(journal)
+    )
+
+
+def _check_same(context: RunContext, identity: Mapping[str, Any]) -> None:
+    run = context.history.run
+    known = {} if run is None else run["identity"]
+    keys = sorted({*known, *identity})
+    differ = [k for k in keys if known.get(k) != identity.get(k)]
+    if differ:
+        listing = "; ".join(f"{k}: {known.get(k)} then, {identity.get(k)} now" for k in differ[:8])
+        raise RunFolderError(
+            f"{context.folder.path} was made with other settings or data than those given now"
+            f" ({listing}). Give the same to resume it, or name another run with --name"
+        )
+
+
+def _hash(*parts: bytes | np.ndarray[Any, Any]) -> str:
+    digest = sha256()
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else np.ascontiguousarray(part).tobytes())
+        digest.update(b"|")
+    return digest.hexdigest()[:16]
