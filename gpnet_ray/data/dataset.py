@@ -28,9 +28,18 @@ __all__ = [
 
 @dataclass(frozen=True)
 class RejectedMaterial:
-    """A material that was set aside: its id, why, and where it stands (file and row)."""
+    """A material that was set aside.
+
+    Attributes:
+        material_id: its id.
+        category: the kind of reason, short and the same for all such materials, such as
+            ``disordered``: what they are counted by.
+        reason: the detail for this material.
+        where: where it stands (file and row), or what found the fault.
+    """
 
     material_id: str
+    category: str
     reason: str
     where: str
 
@@ -103,14 +112,6 @@ class MaterialsDataset:
             label_note=self.label_note,
             rejected=self.rejected,
         )
-
-    def structure_of(self, material_id: str) -> Structure:
-        """Return the crystal with this id.
-
-        Raises:
-            DataError: an id that the dataset does not have.
-        """
-        return self.structures[self._row_of(material_id)]
 
     def formulas(self) -> dict[str, str]:
         """Return the reduced formula (elements only, no charges) of every material by its id."""

@@ -59,7 +59,7 @@ def read_dataset(
         first = rejected[0]
         raise DataError(
             f"{raw.file}: none of the {len(raw.ids)} structures can be used; the first, "
-            f"{first.material_id} ({first.where}): {first.reason}"
+            f"{first.material_id} ({first.where}): {first.category}: {first.reason}"
         )
     return MaterialsDataset(
         ids=tuple(raw.ids[row] for row in kept),
@@ -108,7 +108,7 @@ def _parse_all(
                         "--on-bad-structure skip"
                     ) from None
                 structures.append(None)
-                rejected.append(RejectedMaterial(material_id, str(error), where))
+                rejected.append(RejectedMaterial(material_id, error.category, error.detail, where))
             else:
                 structures.append(parsed.structure)
                 if parsed.warnings:

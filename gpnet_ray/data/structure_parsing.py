@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from gpnet_ray.data.elements import HIGHEST_ATOMIC_NUMBER
+
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 __all__ = [
     "DISORDERED",
     "DOES_NOT_PARSE",
-    "MAX_ATOMIC_NUMBER",
     "UNKNOWN_ELEMENT",
     "BadStructureError",
     "ParsedStructure",
@@ -28,9 +29,6 @@ __all__ = [
 DOES_NOT_PARSE = "does not parse"
 DISORDERED = "disordered"
 UNKNOWN_ELEMENT = "unknown element"
-
-MAX_ATOMIC_NUMBER = 94
-"""The network has one embedding for each element up to plutonium."""
 
 RawStructure: TypeAlias = str | Mapping[str, Any] | Path | None
 """pymatgen JSON or CIF text, a pymatgen dictionary, a CIF or POSCAR file, or nothing."""
@@ -48,7 +46,12 @@ _PARSER_ERRORS = (
 
 
 class BadStructureError(Exception):
-    """A structure cannot be used; the text starts with the category of the reason."""
+    """A structure cannot be used; the text is ``category: detail``."""
+
+    def __init__(self, category: str, detail: str) -> None:
+        super().__init__(f"{category}: {detail}")
+        self.category = category
+        self.detail = detail
 
 
 @dataclass(frozen=True)
@@ -74,11 +77,11 @@ def parse_structure(raw: RawStructure) -> ParsedStructure:
             structure = _structure_from(raw)
         except _PARSER_ERRORS as error:
             if "is not a valid Element" in str(error):
-                raise BadStructureError(f"{UNKNOWN_ELEMENT}: {error}") from None
+                raise BadStructureError(UNKNOWN_ELEMENT, str(error)) from None
             detail = " ".join(f"{type(error).__name__}: {error}".split())
-            raise BadStructureError(f"{DOES_NOT_PARSE}: {detail[:200]}") from None
+            raise BadStructureError(DOES_NOT_PARSE, detail[:200]) from None
         except OSError as error:
-            raise BadStructureError(f"{DOES_NOT_PARSE}: {error}") from None
+            raise BadStructureError(DOES_NOT_PARSE, str(error)) from None
     _check(structure)
     return ParsedStructure(structure, tuple(str(w.message) for w in caught))
 
@@ -105,18 +108,18 @@ def _check(structure: Structure) -> None:
 
     for species in structure.composition:
         if isinstance(species, DummySpecies):
-            raise BadStructureError(f"{UNKNOWN_ELEMENT}: {species} is not an element")
-        if species.Z > MAX_ATOMIC_NUMBER:
+            raise BadStructureError(UNKNOWN_ELEMENT, f"{species} is not an element")
+        if species.Z > HIGHEST_ATOMIC_NUMBER:
             raise BadStructureError(
-                f"{UNKNOWN_ELEMENT}: {species} has Z = {species.Z}, the network knows Z up to "
-                f"{MAX_ATOMIC_NUMBER}"
+                UNKNOWN_ELEMENT,
+                f"{species} has Z = {species.Z}, the network knows Z up to {HIGHEST_ATOMIC_NUMBER}",
             )
     if not structure.is_ordered:
         mixed = next(site for site in structure if not site.is_ordered)
-        raise BadStructureError(f"{DISORDERED}: a site holds {mixed.species_string}")
+        raise BadStructureError(DISORDERED, f"a disordered site holds {mixed.species_string}")
     if not (
         np.isfinite(structure.lattice.matrix).all() and np.isfinite(structure.frac_coords).all()
     ):
-        raise BadStructureError(f"{DOES_NOT_PARSE}: coordinates are not all finite")
+        raise BadStructureError(DOES_NOT_PARSE, "coordinates are not all finite")
     if structure.volume < 1e-3:
-        raise BadStructureError(f"{DOES_NOT_PARSE}: the cell has no volume")
+        raise BadStructureError(DOES_NOT_PARSE, "the cell has no volume")

@@ -9,12 +9,13 @@ from __future__ import annotations
 import numpy as np
 
 from gpnet_ray.config import NetworkConfig
+from gpnet_ray.data.elements import HIGHEST_ATOMIC_NUMBER
 from gpnet_ray.types import FloatArray
 
 __all__ = ["N_ELEMENTS", "N_STATE", "gaussian_centers", "weight_shapes"]
 
-N_ELEMENTS = 95
-"""Rows of the atom embedding: Z = 0 … 94."""
+N_ELEMENTS = HIGHEST_ATOMIC_NUMBER + 1
+"""Rows of the atom embedding, one for each Z from 0."""
 
 N_STATE = 2
 """Global features of a crystal: two zeros, megnet's default."""

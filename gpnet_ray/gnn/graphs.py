@@ -6,6 +6,7 @@ objects, travels between processes without pickling them one by one, and batches
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -14,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gpnet_ray.data.dataset import RejectedMaterial
+from gpnet_ray.data.elements import HIGHEST_ATOMIC_NUMBER
+from gpnet_ray.data.structure_parsing import DISORDERED, UNKNOWN_ELEMENT
 from gpnet_ray.errors import DataError, InputError
 from gpnet_ray.progress import NullProgress, Progress
 from gpnet_ray.types import IntArray
@@ -21,10 +24,10 @@ from gpnet_ray.types import IntArray
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-__all__ = ["HIGHEST_ATOMIC_NUMBER", "CrystalGraphs", "build_graphs"]
+__all__ = ["NO_ATOMS", "NO_BOND", "CrystalGraphs", "build_graphs"]
 
-HIGHEST_ATOMIC_NUMBER = 94
-"""Plutonium: MEGNet's embedding has rows for Z = 0 … 94."""
+NO_ATOMS = "no atoms"
+NO_BOND = "no bond inside the cut-off"
 
 _SAME_POINT_ANGSTROM = 1e-8
 """megnet's tolerance: an atom this close to itself is not its own neighbour."""
@@ -124,29 +127,6 @@ class CrystalGraphs:
             cutoff_angstrom=self.cutoff_angstrom,
         )
 
-    @staticmethod
-    def concatenate(parts: Sequence[CrystalGraphs]) -> CrystalGraphs:
-        """Put several sets of graphs, built with one cut-off, behind each other.
-
-        Raises:
-            InputError: no parts, different cut-offs, or an id that occurs twice.
-        """
-        cutoffs = {part.cutoff_angstrom for part in parts}
-        if len(cutoffs) != 1:
-            raise InputError(
-                f"graphs to be joined must share one cut-off; got {sorted(cutoffs) or 'no graphs'}"
-            )
-        return CrystalGraphs(
-            ids=tuple(name for part in parts for name in part.ids),
-            atomic_numbers=np.concatenate([part.atomic_numbers for part in parts]),
-            bond_sources=np.concatenate([part.bond_sources for part in parts]),
-            bond_targets=np.concatenate([part.bond_targets for part in parts]),
-            bond_lengths_angstrom=np.concatenate([part.bond_lengths_angstrom for part in parts]),
-            atom_offsets=_offsets(np.concatenate([part.n_atoms() for part in parts])),
-            bond_offsets=_offsets(np.concatenate([part.n_bonds() for part in parts])),
-            cutoff_angstrom=cutoffs.pop(),
-        )
-
 
 def build_graphs(
     ids: Sequence[str],
@@ -173,7 +153,8 @@ def build_graphs(
 
     Raises:
         InputError: as many ids as structures were not given, or an id occurs twice.
-        DataError: a bad structure, where ``on_bad_structure`` is ``"error"``.
+        DataError: a bad structure, where ``on_bad_structure`` is ``"error"``; bad structures only,
+            whatever it is.
     """
     if len(ids) != len(structures):
         raise InputError(f"{len(ids)} ids for {len(structures)} structures; give one id each")
@@ -186,18 +167,35 @@ def build_graphs(
     ) as task:
         for material_id, structure in zip(ids, structures, strict=True):
             graph = _graph_or_reason(structure, cutoff_angstrom)
-            if isinstance(graph, str):
+            if isinstance(graph, _Unusable):
                 if on_bad_structure == "error":
                     raise DataError(
-                        f"material {material_id!r}: {graph}; correct it, or set such structures "
-                        "aside with --on-bad-structure skip"
+                        f"material {material_id!r}: {graph.reason}; correct it, or set such "
+                        "structures aside with --on-bad-structure skip"
                     )
-                rejected.append(RejectedMaterial(material_id, graph, "graph construction"))
+                rejected.append(
+                    RejectedMaterial(
+                        material_id, graph.category, graph.reason, "graph construction"
+                    )
+                )
             else:
                 kept.append(material_id)
                 parts.append(graph)
             task.advance()
+    if rejected and not kept:
+        raise _none_left(rejected, cutoff_angstrom)
     return _join(kept, parts, cutoff_angstrom), tuple(rejected)
+
+
+def _none_left(rejected: Sequence[RejectedMaterial], cutoff_angstrom: float) -> DataError:
+    category, count = Counter(r.category for r in rejected).most_common(1)[0]
+    example = next(r for r in rejected if r.category == category)
+    advice = "give a larger --cutoff" if category == NO_BOND else "correct the structures"
+    return DataError(
+        f"none of the {len(rejected)} structures can be made a graph with a cut-off of "
+        f"{cutoff_angstrom:g} Å; the commonest reason, {count} times: {category} "
+        f"({example.material_id}: {example.reason}); {advice}"
+    )
 
 
 def slices(offsets: Offsets, rows: Offsets) -> tuple[Offsets, Offsets]:
@@ -220,14 +218,23 @@ class _Graph:
     lengths: Lengths
 
 
-def _graph_or_reason(structure: Structure, cutoff_angstrom: float) -> _Graph | str:
+@dataclass(frozen=True)
+class _Unusable:
+    category: str
+    reason: str
+
+
+def _graph_or_reason(structure: Structure, cutoff_angstrom: float) -> _Graph | _Unusable:
     """Build one graph; where that is impossible, say why."""
     from pymatgen.optimization.neighbors import find_points_in_spheres
 
     if not structure.is_ordered:
-        return "some sites are disordered (partly occupied or shared); a graph needs one element a site"
+        return _Unusable(
+            DISORDERED,
+            "some sites are disordered (partly occupied or shared); a graph needs one element a site",
+        )
     if len(structure) == 0:
-        return "the structure has no atoms"
+        return _Unusable(NO_ATOMS, "the structure has no atoms")
     numbers = np.array(structure.atomic_numbers, dtype=np.int64)
     if numbers.min() < 1 or numbers.max() > HIGHEST_ATOMIC_NUMBER:
         unknown = sorted(
@@ -237,7 +244,11 @@ def _graph_or_reason(structure: Structure, cutoff_angstrom: float) -> _Graph | s
                 if not 1 <= site.specie.Z <= HIGHEST_ATOMIC_NUMBER
             }
         )
-        return f"no embedding for {', '.join(unknown)}: MEGNet knows the elements up to Z = 94 (Pu)"
+        return _Unusable(
+            UNKNOWN_ELEMENT,
+            f"no embedding for {', '.join(unknown)}: MEGNet knows the elements up to "
+            f"Z = {HIGHEST_ATOMIC_NUMBER}",
+        )
     points = np.ascontiguousarray(structure.cart_coords, dtype=np.float64)
     sources, targets, _, lengths = find_points_in_spheres(
         points,
@@ -249,7 +260,10 @@ def _graph_or_reason(structure: Structure, cutoff_angstrom: float) -> _Graph | s
     )
     bonded = (sources != targets) | (lengths > _SAME_POINT_ANGSTROM)
     if not bonded.any():
-        return f"no two atoms are within the cut-off of {cutoff_angstrom:g} Å, so there is no bond"
+        return _Unusable(
+            NO_BOND,
+            f"no two atoms are within the cut-off of {cutoff_angstrom:g} Å, so there is no bond",
+        )
     return _Graph(
         numbers.astype(np.int32),
         sources[bonded].astype(np.int32),

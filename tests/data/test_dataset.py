@@ -25,7 +25,7 @@ def test_select_follows_the_ids_and_not_the_rows(crystals):
     assert part.ids == ("mp-5", "mp-9")
     assert part.targets.tolist() == [3.0, 1.0]
     assert part.formulas() == {"mp-5": "SrTiO3", "mp-9": "MgO"}
-    assert part.structure_of("mp-9") == crystals["mp-9"]
+    assert part.structures == (crystals["mp-5"], crystals["mp-9"])
 
 
 def test_targets_cannot_be_changed_from_outside(crystals):

@@ -125,8 +125,8 @@ def test_every_format_gives_the_same_crystals_and_targets(write, tmp_path, cryst
     assert dataset.targets.tolist() == list(energies.values())
     assert dataset.unit == "eV/atom"
     assert dataset.rejected == ()
-    for material_id, structure in crystals.items():
-        assert StructureMatcher(scale=False).fit(dataset.structure_of(material_id), structure)
+    for read_back, structure in zip(dataset.structures, crystals.values(), strict=True):
+        assert StructureMatcher(scale=False).fit(read_back, structure)
 
 
 def test_matbench_index_numbers_become_ids_as_text(tmp_path, crystals, energies):
@@ -240,8 +240,10 @@ def test_bad_structures_are_set_aside_with_their_reason(tmp_path, crystals, ener
     assert dataset.targets is not None
     assert dataset.targets.tolist() == list(energies.values())
     assert [r.material_id for r in dataset.rejected] == list(bad)
-    for rejected, (reason, _) in zip(dataset.rejected, bad.values(), strict=True):
-        assert rejected.reason.startswith(reason), rejected
+    for rejected, (category, _) in zip(dataset.rejected, bad.values(), strict=True):
+        assert rejected.category == category, rejected
+        assert rejected.reason
+        assert not rejected.reason.startswith(category), rejected
     assert dataset.rejected[0].where == f"{path}, row 4"
     with pytest.raises(DataError, match=r"garbage \(.*row 4\): does not parse"):
         read(path, on_bad_structure="error")

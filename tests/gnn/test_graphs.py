@@ -66,22 +66,22 @@ def test_an_atom_is_bonded_to_its_own_images_but_not_to_itself():
     assert graphs.bond_lengths_angstrom.min() == pytest.approx(3.0)
 
 
-def unusable() -> dict[str, tuple[Structure, str]]:
+def unusable() -> dict[str, tuple[Structure, str, str]]:
     disordered = rock_salt()
     disordered[0] = {"Mg": 0.5, "Ca": 0.5}
     isolated = Structure(Lattice.cubic(9.0), ["Mg"], [[0, 0, 0]])
     heavy = Structure(Lattice.cubic(4.9), ["Am", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
     return {
-        "no-bond": (isolated, "cut-off of 4 Å"),
-        "disordered": (disordered, "disordered"),
-        "americium": (heavy, "Am"),
+        "no-bond": (isolated, "no bond inside the cut-off", "cut-off of 4 Å"),
+        "disordered": (disordered, "disordered", "partly occupied"),
+        "americium": (heavy, "unknown element", "Am"),
     }
 
 
 def test_bad_structures_are_set_aside_with_a_reason_and_never_shift_a_row():
     bad = unusable()
     ids, structures = ["first"], [rock_salt()]
-    for i, (name, (structure, _)) in enumerate(bad.items()):
+    for i, (name, (structure, _, _)) in enumerate(bad.items()):
         ids += [name, f"good-{i}"]
         structures += [structure, rock_salt().scale_lattice(70.0 + i)]
     graphs, rejected = build_graphs(ids, structures, cutoff_angstrom=CUTOFF)
@@ -89,7 +89,9 @@ def test_bad_structures_are_set_aside_with_a_reason_and_never_shift_a_row():
     assert graphs.ids == ("first", "good-0", "good-1", "good-2")
     assert sorted([*graphs.ids, *(r.material_id for r in rejected)]) == sorted(ids)
     for r in rejected:
-        assert bad[r.material_id][1] in r.reason
+        _, category, detail = bad[r.material_id]
+        assert r.category == category
+        assert detail in r.reason
     for i, name in enumerate(graphs.ids):
         alone, _ = build_graphs([name], [structures[ids.index(name)]], cutoff_angstrom=CUTOFF)
         for ours, theirs in zip(of_crystal(graphs, i), of_crystal(alone, 0), strict=True):
@@ -97,15 +99,14 @@ def test_bad_structures_are_set_aside_with_a_reason_and_never_shift_a_row():
 
 
 def test_a_bad_structure_stops_the_run_where_that_was_asked():
-    structure, reason = unusable()["no-bond"]
+    structure, _, reason = unusable()["no-bond"]
     with pytest.raises(DataError, match=rf"'lonely'.*{reason}"):
         build_graphs(["lonely"], [structure], cutoff_angstrom=CUTOFF, on_bad_structure="error")
 
 
-def test_select_and_concatenate_keep_every_graph_with_its_id(graphs):
+def test_select_keeps_every_graph_with_its_id(graphs):
     order = list(np.random.default_rng(3).permutation(graphs.ids))
-    parts = [graphs.select(order[:7]), graphs.select(order[7:])]
-    shuffled = CrystalGraphs.concatenate(parts)
+    shuffled = graphs.select(order)
     assert shuffled.ids == tuple(order)
     for i, name in enumerate(order):
         for ours, theirs in zip(
@@ -114,11 +115,15 @@ def test_select_and_concatenate_keep_every_graph_with_its_id(graphs):
             np.testing.assert_array_equal(ours, theirs)
 
 
-def test_nothing_is_a_set_of_graphs_too():
-    structure, _ = unusable()["no-bond"]
-    graphs, rejected = build_graphs(["lonely"], [structure], cutoff_angstrom=CUTOFF)
-    assert len(graphs) == 0
-    assert len(rejected) == 1
+def test_nothing_is_a_set_of_graphs_too(graphs):
+    for nothing in (graphs.select([]), build_graphs([], [], cutoff_angstrom=CUTOFF)[0]):
+        assert len(nothing) == len(nothing.n_atoms()) == len(nothing.bond_lengths_angstrom) == 0
+
+
+def test_where_no_crystal_has_a_bond_the_cutoff_is_named():
+    structures = [rock_salt(), unusable()["disordered"][0], rock_salt()]
+    with pytest.raises(DataError, match=r"none of the 3 .* 0\.5 Å; .* 2 times: no bond.*--cutoff"):
+        build_graphs(["a", "b", "c"], structures, cutoff_angstrom=0.5)
 
 
 def test_an_element_without_an_embedding_never_reaches_the_network(graphs):
@@ -133,8 +138,6 @@ def test_an_element_without_an_embedding_never_reaches_the_network(graphs):
     [
         (lambda g: g.select(["nobody"]), "nobody"),
         (lambda g: g.select([g.ids[0], g.ids[0]]), "twice"),
-        (lambda g: CrystalGraphs.concatenate([g, g]), "twice"),
-        (lambda _: CrystalGraphs.concatenate([]), "no graphs"),
         (lambda _: build_graphs(["a"], [], cutoff_angstrom=4.0), "1 ids for 0"),
     ],
 )
