@@ -28,7 +28,6 @@ from gpnet_ray.report.words import (
 __all__ = ["page_html"]
 
 FAILURES_SHOWN = 100
-REASONS_SHOWN = 50
 
 # The browser itself refuses whatever is not in the file.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -190,18 +189,21 @@ def _failed_labels(summary: Mapping[str, Any]) -> str:
 
 
 def _rejected(summary: Mapping[str, Any]) -> str:
-    count, reasons = summary["materials"]["n_rejected"], summary["rejected_reasons"]
-    if not count:
+    rejected = summary["rejected"]
+    if not rejected["count"]:
         return ""
-    rows: list[tuple[Any, ...]] = [
-        (r["reason"], _number(r["count"], f"{r['count']:,}"), r["example_id"], r["example_where"])
-        for r in reasons[:REASONS_SHOWN]
+    rows = [
+        (
+            category,
+            _number(row["count"], f"{row['count']:,}"),
+            *(row["example_id"], row["example_reason"], row["example_where"]),
+        )
+        for category, row in rejected["by_category"].items()
     ]
-    if len(reasons) > REASONS_SHOWN:
-        rows.append((f"… {len(reasons) - REASONS_SHOWN:,} more in rejected.csv",))
-    table = _table(("Reason", "Materials", "Example", "Where"), rows)
+    table = _table(("Reason", "Materials", "Example", "Its detail", "Where"), rows)
     text = (
-        f"{counted(count, 'material')} of the input could not be used; rejected.csv has them all."
+        f"{counted(rejected['count'], 'material')} of the input could not be used; "
+        "rejected.csv has them all."
     )
     return _section("Rejected materials", f"<p>{escape(text)}</p>\n{table}")
 

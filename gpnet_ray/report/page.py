@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gpnet_ray.report.finished_run import read_finished_run
 from gpnet_ray.report.html import page_html
 from gpnet_ray.report.panels import draw_panels
-from gpnet_ray.report.run_folder import read_run_folder
 from gpnet_ray.report.summary import summarise, to_strict_json
 
 __all__ = ["write_report"]
@@ -26,7 +26,7 @@ def write_report(run_dir: Path) -> Path:
     Raises:
         RunFolderError: the folder or one of its files is missing or unusable; nothing was written.
     """
-    run = read_run_folder(run_dir)
+    run = read_finished_run(run_dir)
     summary = summarise(run)
     folder = run.path / "report"
     folder.mkdir(exist_ok=True)

@@ -18,7 +18,7 @@ from gpnet_ray.report.figures import (
     residual_sigma_figure,
     training_figure,
 )
-from gpnet_ray.report.run_folder import Columns, RunFolder
+from gpnet_ray.report.finished_run import Columns, FinishedRun
 from gpnet_ray.report.style import figure_style
 from gpnet_ray.report.summary import arm_rows, learning_curve
 from gpnet_ray.report.words import counted, error_text, percent_text, quantity_name
@@ -61,7 +61,7 @@ class _Drawing:
     figure: Figure
 
 
-def draw_panels(run: RunFolder, summary: Mapping[str, Any], folder: Path) -> tuple[Panel, ...]:
+def draw_panels(run: FinishedRun, summary: Mapping[str, Any], folder: Path) -> tuple[Panel, ...]:
     """Draw every figure that the run has numbers for; save each as SVG and PNG into ``folder``.
 
     The same run folder gives the same SVG, byte by byte, on every machine with the same matplotlib.
@@ -80,7 +80,7 @@ def draw_panels(run: RunFolder, summary: Mapping[str, Any], folder: Path) -> tup
     return tuple(panels)
 
 
-def _drawings(run: RunFolder, summary: Mapping[str, Any]) -> Iterator[_Drawing]:
+def _drawings(run: FinishedRun, summary: Mapping[str, Any]) -> Iterator[_Drawing]:
     yield from _learning_curves(run, summary)
     stages = list(_stages(run, summary))
     yield from _parity_plots(stages, summary)
@@ -89,7 +89,7 @@ def _drawings(run: RunFolder, summary: Mapping[str, Any]) -> Iterator[_Drawing]:
         yield _training(run, summary)
 
 
-def _learning_curves(run: RunFolder, summary: Mapping[str, Any]) -> Iterator[_Drawing]:
+def _learning_curves(run: FinishedRun, summary: Mapping[str, Any]) -> Iterator[_Drawing]:
     measures: tuple[tuple[Measure, str, str], ...] = (
         ("test", "Error on the test rows", "MAE on the fixed test rows after every cycle."),
         (
@@ -126,7 +126,7 @@ class _Stage:
     metrics: Mapping[str, Any]
 
 
-def _stages(run: RunFolder, summary: Mapping[str, Any]) -> Iterator[_Stage]:
+def _stages(run: FinishedRun, summary: Mapping[str, Any]) -> Iterator[_Stage]:
     """Yield the common start once and the end of every arm."""
     for number, arm in enumerate(summary["arms"]):
         predictions = arm_rows(run.predictions, arm["strategy"])
@@ -189,7 +189,7 @@ def _sigma_plots(stages: list[_Stage], summary: Mapping[str, Any]) -> Iterator[_
         yield _Drawing(f"residual_sigma_{stage.name}", "sigma", caption, figure)
 
 
-def _training(run: RunFolder, summary: Mapping[str, Any]) -> _Drawing:
+def _training(run: FinishedRun, summary: Mapping[str, Any]) -> _Drawing:
     history, network = run.history, summary["network"]
     figure = training_figure(
         history["epoch"],

@@ -6,14 +6,14 @@ import dataclasses
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from gpnet_ray.evaluation.comparison import LearningCurve, Measure, compare_arms
-from gpnet_ray.report.run_folder import ERROR_MEASURES, Columns, RunFolder, read_run_folder
+from gpnet_ray.report.finished_run import ERROR_MEASURES, Columns, FinishedRun, read_finished_run
 
 __all__ = ["arm_rows", "build_summary", "learning_curve", "summarise", "to_strict_json"]
 
@@ -31,10 +31,10 @@ def build_summary(run_dir: Path) -> dict[str, Any]:
     Raises:
         RunFolderError: the folder or one of its files is missing or unusable.
     """
-    return summarise(read_run_folder(run_dir))
+    return summarise(read_finished_run(run_dir))
 
 
-def summarise(run: RunFolder) -> dict[str, Any]:
+def summarise(run: FinishedRun) -> dict[str, Any]:
     """Work out the content of ``summary.json`` from a run folder that was read already."""
     info = run.info
     arms = [_arm(run, arm) for arm in run.arms]
@@ -56,7 +56,7 @@ def summarise(run: RunFolder) -> dict[str, Any]:
                 key: info[key]
                 for key in ("n_materials", "n_train", "n_pool", "n_test", "n_rejected")
             },
-            "rejected_reasons": _rejected_reasons(run.rejected),
+            "rejected": _rejected(run.rejected),
             "network": _network(run),
             "gp": _gp(run.gp),
             "arms": arms,
@@ -84,7 +84,7 @@ def arm_rows(columns: Columns, arm: str) -> Columns:
     return {name: column[mine] for name, column in columns.items()}
 
 
-def learning_curve(run: RunFolder, arm: str, measure: Measure) -> LearningCurve | None:
+def learning_curve(run: FinishedRun, arm: str, measure: Measure) -> LearningCurve | None:
     """Return the MAE of an arm over its labels, without the cycles in which it is unknown.
 
     ``None`` where it is never known.
@@ -97,7 +97,7 @@ def learning_curve(run: RunFolder, arm: str, measure: Measure) -> LearningCurve 
     return LearningCurve(arm=arm, n_labelled=rows["n_labelled"][known], error=error[known])
 
 
-def _curves(run: RunFolder, measure: Measure) -> list[LearningCurve]:
+def _curves(run: FinishedRun, measure: Measure) -> list[LearningCurve]:
     curves = (learning_curve(run, arm, measure) for arm in run.arms)
     return [curve for curve in curves if curve is not None]
 
@@ -114,7 +114,7 @@ def _units(unit: str) -> dict[str, str]:
     }
 
 
-def _arm(run: RunFolder, arm: str) -> dict[str, Any]:
+def _arm(run: FinishedRun, arm: str) -> dict[str, Any]:
     rows, picks = arm_rows(run.metrics, arm), arm_rows(run.picks, arm)
     return {
         "strategy": arm,
@@ -150,7 +150,7 @@ def _before_after(rows: Columns, on: str) -> dict[str, dict[str, float]]:
     }
 
 
-def _radius(run: RunFolder, arm: str, picks: Columns) -> dict[str, Any] | None:
+def _radius(run: FinishedRun, arm: str, picks: Columns) -> dict[str, Any] | None:
     """What became of the distance between picks: ``None`` where the arm keeps no distance."""
     used = picks["radius"]
     known = np.isfinite(used)
@@ -168,7 +168,7 @@ def _radius(run: RunFolder, arm: str, picks: Columns) -> dict[str, Any] | None:
     }
 
 
-def _asked_radius(run: RunFolder) -> float | None:
+def _asked_radius(run: FinishedRun) -> float | None:
     selection = run.config.get("selection") or {}
     if selection.get("distance_cutoff") is not None:
         return float(selection["distance_cutoff"])
@@ -194,25 +194,23 @@ def _failed_labels(picks: Columns) -> list[dict[str, Any]]:
     return [{name: picks[name][row : row + 1].tolist()[0] for name in names} for row in rows]
 
 
-def _rejected_reasons(rejected: Iterable[Mapping[str, str]]) -> list[dict[str, Any]]:
-    """Count the reasons, the most frequent first; one material of each as an example."""
-    example: dict[str, Mapping[str, str]] = {}
-    counts: Counter[str] = Counter()
-    for row in rejected:
-        counts[row["reason"]] += 1
-        example.setdefault(row["reason"], row)
-    return [
-        {
-            "reason": reason,
+def _rejected(rejected: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """Count the categories, the most frequent first; the first material of each is the example."""
+    counts = Counter(row["category"] for row in rejected)
+    example = {row["category"]: row for row in reversed(rejected)}
+    by_category = {
+        category: {
             "count": count,
-            "example_id": example[reason]["material_id"],
-            "example_where": example[reason]["where"],
+            "example_id": example[category]["material_id"],
+            "example_reason": example[category]["reason"],
+            "example_where": example[category]["where"],
         }
-        for reason, count in counts.most_common()
-    ]
+        for category, count in counts.most_common()
+    }
+    return {"count": len(rejected), "by_category": by_category}
 
 
-def _network(run: RunFolder) -> dict[str, Any]:
+def _network(run: FinishedRun) -> dict[str, Any]:
     history = run.history
     network: dict[str, Any] = {
         "test_mae": run.info.get("network_test_mae"),

@@ -12,6 +12,7 @@ from gpnet_ray.report.words import (
     network_sentence,
     percent_text,
     radius_sentence,
+    rejected_sentence,
     result_rows,
 )
 
@@ -29,7 +30,7 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
 
     Returns:
         One line for the common start and one for the end of each arm. Below it: the network's own
-        error, the label saving, the radius of arms that keep a distance, failed labels.
+        error, the label saving, the radius of arms that keep a distance, failed labels, rejected materials.
     """
     from rich import box
     from rich.markup import escape
@@ -74,5 +75,7 @@ def _lines_below(summary: Mapping[str, Any]) -> list[str]:
     failed = len(summary["failed_labels"])
     if failed:
         lines.append(f"{counted(failed, 'label')} could not be had; the report lists them.")
+    rejected = rejected_sentence(summary["rejected"])
+    lines += [] if rejected is None else [rejected]
     lines.append(f"Labels: {summary['label_note']}")
     return lines

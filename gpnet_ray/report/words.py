@@ -17,6 +17,7 @@ __all__ = [
     "percent_text",
     "quantity_name",
     "radius_sentence",
+    "rejected_sentence",
     "result_rows",
 ]
 
@@ -149,6 +150,22 @@ def radius_sentence(radius: Mapping[str, Any]) -> str:
         f"{arm}: {asked} was asked, but in {shrunken:,} of {counted(radius['cycles'], 'cycle')} the "
         f"batch could not be filled with it; the smallest distance used was {smallest}."
     )
+
+
+def rejected_sentence(rejected: Mapping[str, Any]) -> str | None:
+    """Say how many materials were left out and why; ``None`` where there are none.
+
+    >>> rejected_sentence({"count": 3, "by_category": {"disordered": {"count": 3}}})
+    '3 materials were left out: 3 disordered (rejected.csv).'
+    """
+    count = rejected["count"]
+    if not count:
+        return None
+    kinds = ", ".join(
+        f"{row['count']:,} {category}" for category, row in rejected["by_category"].items()
+    )
+    verb = "was" if count == 1 else "were"
+    return f"{counted(count, 'material')} {verb} left out: {kinds} (rejected.csv)."
 
 
 def _row(arm: Mapping[str, Any], stage: str, name: str) -> ResultRow:

@@ -152,9 +152,12 @@ def write_files(
     ]
     floats = dict.fromkeys(("learning_rate", "train_mae", "validation_mae", "seconds"), number)
     write_table(path / "training_history.parquet", history, {"epoch": count, **floats})
-    reasons = ["no bond inside the cut-off", "disordered", "no bond inside the cut-off"]
-    lines = [f"mp-bad-{i},file.csv row {i},{reasons[i % 3]}\n" for i in range(n_rejected)]
-    (path / "rejected.csv").write_text("material_id,where,reason\n" + "".join(lines), "utf-8")
+    categories = ["disordered", "no bond inside the cut-off", "no bond inside the cut-off"]
+    lines = [
+        f"mp-bad-{i},{categories[i % 3]},file.csv row {i},detail {i}\n" for i in range(n_rejected)
+    ]
+    heading = "material_id,category,where,reason\n"
+    (path / "rejected.csv").write_text(heading + "".join(lines), "utf-8")
     config = {
         "name": name,
         "seed": 0,

@@ -199,6 +199,17 @@ def test_every_corner_gives_a_whole_page(make_run, corner):
         assert not re.search(rf"\b{word}\b", page.text)
 
 
+def test_rejected_materials_are_grouped_with_an_example_and_its_detail(make_run):
+    page, _ = written(make_run(n_rejected=6))
+    assert page.row("no bond inside the cut-off")[0][1:] == [
+        "4",
+        "mp-bad-1",
+        "detail 1",
+        "file.csv row 1",
+    ]
+    assert page.row("disordered")[0][1:3] == ["2", "mp-bad-0"]
+
+
 def test_the_residual_is_shown_where_the_prediction_at_the_pick_is_known(make_run):
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -102,12 +102,19 @@ def test_the_asked_radius_follows_the_shortest_of_several_length_scales(make_run
     assert arm_of(build_summary(run), "distance")["radius"]["asked"] == 0.1 * 2.5
 
 
-def test_reasons_of_rejection_are_counted(make_run):
-    reasons = build_summary(make_run(n_rejected=3))["rejected_reasons"]
-    assert [(r["reason"], r["count"]) for r in reasons] == [
+def test_rejected_materials_are_counted_by_category_the_most_frequent_first(make_run):
+    rejected = build_summary(make_run(n_rejected=3))["rejected"]
+    assert rejected["count"] == 3
+    assert [(c, r["count"]) for c, r in rejected["by_category"].items()] == [
         ("no bond inside the cut-off", 2),
         ("disordered", 1),
     ]
+    assert rejected["by_category"]["no bond inside the cut-off"] == {
+        "count": 2,
+        "example_id": "mp-bad-1",
+        "example_reason": "detail 1",
+        "example_where": "file.csv row 1",
+    }
 
 
 def test_the_best_epoch_is_the_one_with_the_lowest_validation_error(make_run):
@@ -185,4 +192,4 @@ def test_no_folder_is_an_error_of_its_own(tmp_path):
 def test_no_rejected_file_is_needed_when_nothing_was_rejected(make_run):
     run = make_run(n_rejected=0)
     (run / "rejected.csv").unlink()
-    assert build_summary(run)["rejected_reasons"] == []
+    assert build_summary(run)["rejected"] == {"count": 0, "by_category": {}}

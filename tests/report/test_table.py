@@ -44,6 +44,14 @@ def test_below_the_table_stand_network_saving_failures_and_what_the_labels_are(m
     assert "Labels: Ionic-model energies, not DFT." in text
 
 
+def test_what_was_left_out_is_said_in_one_line_and_only_where_there_is_something(make_run):
+    text = " ".join(printed(build_summary(make_run(n_rejected=4))).split())
+    assert (
+        "4 materials were left out: 2 disordered, 2 no bond inside the cut-off (rejected.csv)."
+    ) in text
+    assert "left out" not in printed(build_summary(make_run(n_rejected=0)))
+
+
 def test_square_brackets_in_names_are_not_taken_for_colours(make_run):
     summary = build_summary(make_run())
     summary["name"], summary["label_note"] = "run [bold]", "column [red]"

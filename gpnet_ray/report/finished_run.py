@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from gpnet_ray.errors import RunFolderError
 
-__all__ = ["Columns", "RunFolder", "read_run_folder"]
+__all__ = ["Columns", "FinishedRun", "read_finished_run"]
 
 Columns: TypeAlias = dict[str, npt.NDArray[Any]]
 """A table as NumPy columns of equal length: float64 with NaN for null, int64, or object (str)."""
@@ -53,7 +53,7 @@ RUN_INFO = (
 
 
 @dataclass(frozen=True)
-class RunFolder:
+class FinishedRun:
     """The files of a run that the report is made of, as they were read.
 
     Attributes:
@@ -87,7 +87,7 @@ class RunFolder:
         return (*named, *(arm for arm in present if arm not in named))
 
 
-def read_run_folder(run_dir: Path) -> RunFolder:
+def read_finished_run(run_dir: Path) -> FinishedRun:
     """Read the files of a run that the report needs.
 
     Raises:
@@ -109,7 +109,7 @@ def read_run_folder(run_dir: Path) -> RunFolder:
         raise RunFolderError(f"{run_dir / 'metrics.parquet'} has no rows; {_ADVICE}")
     history = _read_table(run_dir, "training_history.parquet", HISTORY, unit=unit)
     picks = _read_table(run_dir, "picks.parquet", PICKS, unit=unit, optional=PICKS_OPTIONAL)
-    return RunFolder(
+    return FinishedRun(
         path=run_dir,
         config=_read_yaml(run_dir, "config.yaml"),
         info=info,
@@ -167,7 +167,7 @@ def _read_rejected(run_dir: Path, *, expected: int) -> tuple[dict[str, str], ...
     path = _existing(run_dir, "rejected.csv")
     with path.open(newline="", encoding="utf-8") as stream:
         reader = csv.DictReader(stream)
-        lacking = {"material_id", "where", "reason"} - set(reader.fieldnames or ())
+        lacking = {"material_id", "category", "where", "reason"} - set(reader.fieldnames or ())
         if lacking:
             raise RunFolderError(f"{path} lacks the column {', '.join(sorted(lacking))}; {_ADVICE}")
         return tuple(reader)
