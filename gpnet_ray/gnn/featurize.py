@@ -8,12 +8,12 @@ import numpy as np
 import tensorflow as tf
 
 from gpnet_ray.config import Layer
-from gpnet_ray.gnn._devices import use_memory_growth
 from gpnet_ray.gnn.forward import ForwardPass, ForwardResult
 from gpnet_ray.gnn.graphs import CrystalGraphs
 from gpnet_ray.gnn.model import pack
 from gpnet_ray.gnn.network_state import NetworkState
 from gpnet_ray.gnn.records import FeaturizedBatch
+from gpnet_ray.tensorflow_devices import use_memory_growth
 from gpnet_ray.types import FloatArray, LatentArray
 
 __all__ = ["Featurizer"]

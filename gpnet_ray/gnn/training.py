@@ -11,7 +11,6 @@ import tensorflow as tf
 
 from gpnet_ray.config import NetworkConfig, TrainingConfig
 from gpnet_ray.errors import InputError, NumericalError
-from gpnet_ray.gnn._devices import use_memory_growth
 from gpnet_ray.gnn.batching import PaddedBatch, StratifiedBatches
 from gpnet_ray.gnn.forward import ForwardPass, check_cutoff
 from gpnet_ray.gnn.graphs import CrystalGraphs
@@ -21,6 +20,7 @@ from gpnet_ray.gnn.network_state import NetworkState
 from gpnet_ray.gnn.records import EpochRecord
 from gpnet_ray.gnn.schedule import one_cycle_learning_rate
 from gpnet_ray.seeds import derive_seed, generator
+from gpnet_ray.tensorflow_devices import use_memory_growth
 from gpnet_ray.types import FloatArray, LatentArray
 
 __all__ = ["Trainer"]

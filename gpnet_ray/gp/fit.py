@@ -22,6 +22,7 @@ from gpnet_ray.gp.likelihood import Likelihood, LikelihoodValue
 from gpnet_ray.gp.optimisers import minimise_adam, minimise_lbfgs
 from gpnet_ray.gp.scaling import finite_latents
 from gpnet_ray.seeds import generator
+from gpnet_ray.tensorflow_devices import use_memory_growth
 from gpnet_ray.types import FloatArray
 
 __all__ = ["FitResult", "FitStep", "SearchOptions", "fit_hyperparameters"]
@@ -51,6 +52,7 @@ def fit_hyperparameters(
             together, all labels equal, all latents equal.
         NumericalError: a covariance matrix that cannot be factorised.
     """
+    use_memory_growth()
     start = time.perf_counter()
     latents, labels = _checked(X, y)
     likelihood = Likelihood(config.kernel, latents, labels, constant_mean=config.mean == "constant")
