@@ -43,7 +43,7 @@ class IonicOracle:
         """
         if len(ids) != len(structures):
             raise OracleError(f"{len(ids)} ids but {len(structures)} structures to label")
-        return [_outcome(*pair) for pair in zip(ids, structures, strict=True)]
+        return [self._outcome(*pair) for pair in zip(ids, structures, strict=True)]
 
     def energy_per_atom(self, structure: Structure) -> float:
         """Return the energy in eV/atom, relative to the binary oxides.
@@ -51,27 +51,22 @@ class IonicOracle:
         Raises:
             UnsuitableCrystalError: the model cannot describe the crystal; the text says why.
         """
-        return _energy_per_atom(structure)
+        charged = with_charges(structure)
+        # The repulsion comes first: it refuses unknown ions and overlaps, on which an Ewald sum is void.
+        repulsion = repulsion_energy(charged)
+        references = 0.0
+        for site in charged:
+            if site.specie.symbol != "O":
+                references += reference_energy(
+                    IONS_BY_SPECIES[site.specie.symbol, int(site.specie.oxi_state)]
+                )
+        return (coulomb_energy(charged) + repulsion - references) / len(charged)
 
-
-def _outcome(material_id: str, structure: Structure) -> LabelOutcome:
-    began = time.perf_counter()
-    try:
-        value = _energy_per_atom(structure)
-    except UnsuitableCrystalError as error:
-        seconds = time.perf_counter() - began
-        return LabelOutcome(material_id, "failed", None, str(error), 1, seconds)
-    return LabelOutcome(material_id, "ok", value, "", 1, time.perf_counter() - began)
-
-
-def _energy_per_atom(structure: Structure) -> float:
-    charged = with_charges(structure)
-    # The repulsion comes first: it refuses unknown ions and overlaps, on which an Ewald sum is void.
-    repulsion = repulsion_energy(charged)
-    references = 0.0
-    for site in charged:
-        if site.specie.symbol != "O":
-            references += reference_energy(
-                IONS_BY_SPECIES[site.specie.symbol, int(site.specie.oxi_state)]
-            )
-    return (coulomb_energy(charged) + repulsion - references) / len(charged)
+    def _outcome(self, material_id: str, structure: Structure) -> LabelOutcome:
+        began = time.perf_counter()
+        try:
+            value = self.energy_per_atom(structure)
+        except UnsuitableCrystalError as error:
+            seconds = time.perf_counter() - began
+            return LabelOutcome(material_id, "failed", None, str(error), 1, seconds)
+        return LabelOutcome(material_id, "ok", value, "", 1, time.perf_counter() - began)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from gpnet_ray.errors import OracleError
 
@@ -21,6 +22,8 @@ LabelStatus: TypeAlias = Literal["ok", "failed", "unconverged"]
 class LabelOutcome:
     """What came of asking for one label.
 
+    Numbers of other kinds, such as NumPy scalars, become Python's own, which JSON can hold.
+
     Attributes:
         material_id: the material that was asked for.
         status: ``ok`` if and only if ``value`` is a finite number.
@@ -30,7 +33,7 @@ class LabelOutcome:
         seconds: time taken.
 
     Raises:
-        OracleError: the fields contradict each other.
+        OracleError: the fields contradict each other, or one that must be a number is none.
     """
 
     material_id: str
@@ -41,6 +44,7 @@ class LabelOutcome:
     seconds: float
 
     def __post_init__(self) -> None:
+        self._make_plain()
         if self.status not in ("ok", "failed", "unconverged"):
             raise OracleError(f"{self.material_id}: unknown label status {self.status!r}")
         finite = self.value is not None and math.isfinite(self.value)
@@ -59,6 +63,30 @@ class LabelOutcome:
                 f"{self.material_id}: tries must be at least 1 and seconds not negative, got "
                 f"{self.tries} and {self.seconds}"
             )
+
+    def _make_plain(self) -> None:
+        conversions: dict[str, Callable[[Any], int | float]] = {
+            "value": _number,
+            "tries": operator.index,
+            "seconds": _number,
+        }
+        for name, convert in conversions.items():
+            given = getattr(self, name)
+            if name == "value" and given is None:
+                continue
+            try:
+                object.__setattr__(self, name, convert(given))
+            except (TypeError, ValueError):
+                kind = "whole number" if name == "tries" else "number"
+                raise OracleError(
+                    f"{self.material_id}: {name} must be a {kind}, got {given!r}"
+                ) from None
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, str):
+        raise TypeError("text is no number")  # float would read it
+    return float(value)
 
 
 class Oracle(Protocol):

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
 
+import numpy as np
 import pytest
 
 from gpnet_ray.errors import OracleError
@@ -47,8 +50,26 @@ def test_ids_and_structures_must_match():
         ("ok", 1.0, "", 0, 0.0),
         ("ok", 1.0, "", 1, -1.0),
         ("ok", 1.0, "", 1, math.nan),
+        ("ok", "1.0", "", 1, 0.0),
+        ("ok", [1.0], "", 1, 0.0),
+        ("ok", 1.0, "", 1.5, 0.0),
+        ("ok", 1.0, "", 1, None),
     ],
 )
 def test_an_outcome_that_contradicts_itself_is_refused(status, value, reason, tries, seconds):
     with pytest.raises(OracleError, match="m-1"):
         LabelOutcome("m-1", status, value, reason, tries, seconds)
+
+
+def test_an_oracle_may_answer_in_numpy_scalars():
+    outcome = LabelOutcome("m-1", "ok", np.float32(1.5), "", np.int64(2), np.float64(0.25))
+    assert json.loads(json.dumps(dataclasses.asdict(outcome))) == {
+        "material_id": "m-1",
+        "status": "ok",
+        "value": 1.5,
+        "reason": "",
+        "tries": 2,
+        "seconds": 0.25,
+    }
+    with pytest.raises(OracleError, match="m-1"):
+        LabelOutcome("m-1", "ok", np.float32(np.nan), "", 1, 0.0)
