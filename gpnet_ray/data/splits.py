@@ -93,7 +93,7 @@ def make_split(ids: Sequence[str], *, n_train: int, n_test: int, seed: int) -> S
 
 
 def load_split(path: Path) -> Split:
-    """Read a split that :meth:`Split.save` wrote.
+    """Read a JSON file of what :meth:`Split.to_json` gives, such as a run's ``split.json``.
 
     Raises:
         DataError: a file that is missing, is no JSON of three lists of ids, or names an id twice.
