@@ -48,7 +48,9 @@ class RunHistory:
         Materials that had failed when the network was trained have left the run for good.
         """
         return [
-            i for i, outcome in self.labels.items() if outcome.status != "ok" and i not in self._gone
+            i
+            for i, outcome in self.labels.items()
+            if outcome.status != "ok" and i not in self._gone
         ]
 
     def _take(self, event: Mapping[str, Any]) -> None:
