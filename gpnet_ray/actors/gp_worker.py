@@ -71,6 +71,10 @@ class GpWorker:
         """Ids, mean and σ of the test rows as of now."""
         return self._scored_test.predictions()
 
+    def numerics(self) -> tuple[float, int]:
+        """The jitter that the factor needed (target's unit squared), and variances clipped at 0."""
+        return self._posterior.jitter, self._scored_test.clipped
+
     def plan(
         self,
         strategy: Strategy,

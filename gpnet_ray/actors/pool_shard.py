@@ -42,8 +42,7 @@ class PoolShard:
 
     def propose_ids(self, ids: Sequence[str]) -> Proposal:
         """Offer those of the named points that lie here, in the order named."""
-        mine = set(self._ids)
-        return self._points.propose_ids([i for i in ids if i in mine])
+        return self._points.propose_ids(ids)
 
     def absorb(self, block: Block, cycle_of: IntArray, n_cycles: int) -> ErrorSums | None:
         """Come up to date with a block of new labels; error sums after each of its cycles."""
@@ -51,5 +50,8 @@ class PoolShard:
 
     def withdraw(self, ids: Sequence[str]) -> None:
         """Never offer the named points again (they could not be labelled)."""
-        mine = set(self._ids)
-        self._points.withdraw([i for i in ids if i in mine])
+        self._points.withdraw(ids)
+
+    def clipped(self) -> int:
+        """How many variances came out negative by rounding and were set to 0."""
+        return self._points.clipped

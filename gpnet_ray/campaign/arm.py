@@ -64,7 +64,11 @@ class Pick:
 
 @dataclass(frozen=True)
 class ArmResult:
-    """Picks in order, and error metrics before the loop (row 0) and after every cycle."""
+    """Picks in order, and error metrics before the loop (row 0) and after every cycle.
+
+    ``jitter`` is the variance that the factor needed on its diagonal (target's unit squared; 0 as a
+    rule), ``n_clipped`` how many variances came out negative by rounding and were set to 0.
+    """
 
     strategy: Strategy
     picks: tuple[Pick, ...]
@@ -74,6 +78,8 @@ class ArmResult:
     n_unlabelled: tuple[int, ...] | None
     test_before: tuple[tuple[str, ...], FloatArray, FloatArray]
     test_after: tuple[tuple[str, ...], FloatArray, FloatArray]
+    jitter: float
+    n_clipped: int
 
 
 class Arm:
@@ -289,6 +295,8 @@ class Arm:
 
     def _result(self, before: tuple[tuple[str, ...], FloatArray, FloatArray]) -> ArmResult:
         after = ray.get(self._gp.test_predictions.remote())
+        jitter, n_clipped = ray.get(self._gp.numerics.remote())
+        n_clipped += sum(ray.get([shard.clipped.remote() for shard in self._shards]))
         pool = _concatenate_metrics(self._pool_sums) if self._pool_sums else None
         n_unlabelled = [int(n) for sums in self._pool_sums for n in sums.n]
         return ArmResult(
@@ -300,6 +308,8 @@ class Arm:
             n_unlabelled=tuple(n_unlabelled) if pool is not None else None,
             test_before=before,
             test_after=after,
+            jitter=jitter,
+            n_clipped=n_clipped,
         )
 
 

@@ -196,8 +196,14 @@ class Campaign:
             )
             with context.timed(f"loop {strategy}"), cycles as task:
                 arms.append(arm.run(start, task))
+            if arms[-1].jitter:
+                context.progress.line(
+                    f"Warning: {strategy}: the covariance of the labelled points could be factorised"
+                    f" only with a jitter of {arms[-1].jitter:.1e} ({problem.dataset.unit})² on its"
+                    " diagonal"
+                )
             write_arms(context, arms, problem, reference)
-        write_run(context, problem, split, reference, latents)
+        write_run(context, arms, problem, split, reference, latents)
         journal.append({"event": "finished", "strategies": list(selection.strategies)})
 
     def _read_or_draw_split(self, problem: Problem) -> Split:

@@ -66,7 +66,11 @@ def open_run(
             "started": started,
             "command": command,
         }
-        journal.append({"event": "run", **event})
+        stages = context.timings.items()
+        journal.append(
+            {"event": "run", **event},
+            *({"event": "stage", "stage": name, "seconds": seconds} for name, seconds in stages),
+        )
         context.history = RunHistory(run=event)
         return
     context.history = RunHistory.of(journal.events)

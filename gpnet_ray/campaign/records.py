@@ -34,6 +34,7 @@ def write_arms(
 
 def write_run(
     context: RunContext,
+    arms: Sequence[ArmResult],
     problem: Problem,
     split: Split,
     reference: Mapping[str, float],
@@ -53,7 +54,10 @@ def write_run(
         "n_test": len(split.test),
         "n_rejected": len(problem.rejected),
         "network_test_mae": float(np.abs(network_error).mean()),
-        "timings_s": {**context.history.timings, **context.timings},
+        "numerics": {
+            arm.strategy: {"jitter": arm.jitter, "clipped_variances": arm.n_clipped} for arm in arms
+        },
+        "timings_s": {**context.timings, **context.history.timings},
         "versions": versions(),
         "machine": machine(),
         "started": run["started"],
