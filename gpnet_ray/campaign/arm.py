@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["Arm", "ArmResult", "Pick", "StartingPoint"]
 
 CANDIDATES_PER_ROUND = 1024
-"""Candidates that all shards together offer in a round; more rounds or larger ones cost about the same."""
+"""Candidates that all shards together offer in a round; a shard's share grows when a cycle is not certain."""
 
 RANDOM_PICKS_PER_ROUND = 256
 
