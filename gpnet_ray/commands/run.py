@@ -1,0 +1,115 @@
+"""``gpnet-ray run``: a whole campaign."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from gpnet_ray.commands import options
+from gpnet_ray.commands.report import show_result
+from gpnet_ray.config import STRATEGIES, Config
+
+__all__ = ["run"]
+
+INTERRUPTED = 130
+"""Exit code of a program that was stopped by Ctrl-C, as shells have it."""
+
+
+def run(
+    dataset: options.Dataset = None,
+    target: options.Target = None,
+    unit: options.Unit = None,
+    id_column: options.IdColumn = None,
+    structure_column: options.StructureColumn = None,
+    on_bad_structure: options.OnBadStructure = None,
+    preset: options.Preset = None,
+    config: options.ConfigFile = None,
+    setting: options.Settings = None,
+    train: Annotated[int | None, typer.Option(help="Materials labelled at the start.")] = None,
+    test: Annotated[int | None, typer.Option(help="Materials that only measure the error.")] = None,
+    epochs: options.Epochs = None,
+    cutoff: options.Cutoff = None,
+    layer: options.LatentLayer = None,
+    kernel: options.Kernel = None,
+    scaling: options.Scaling = None,
+    strategy: Annotated[
+        list[str] | None,
+        typer.Option(help=f"{', '.join(STRATEGIES)}; repeatable, each is one arm."),
+    ] = None,
+    cycles: Annotated[int | None, typer.Option(help="Cycles of every arm.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Labels bought a cycle.")] = None,
+    seed: options.Seed = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run's folder.")] = None,
+    runs_dir: Annotated[Path | None, typer.Option(help="Where run folders lie.")] = None,
+    address: options.Address = None,
+    shards: Annotated[int | None, typer.Option(help="Actors that score the pool.")] = None,
+    labellers: Annotated[int | None, typer.Option(help="Actors that ask the oracle.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an interrupted run.")
+    ] = False,
+    retry_failed: Annotated[
+        bool,
+        typer.Option("--retry-failed", help="With --resume: ask again for labels that failed."),
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")] = False,
+) -> None:
+    """Run a whole campaign: train, featurise, fit the GP, run every strategy's cycles, report."""
+    given: dict[str, Any] = {
+        "data.dataset": dataset,
+        "data.target": target,
+        "data.unit": unit,
+        "data.id_column": id_column,
+        "data.structure_column": structure_column,
+        "data.on_bad_structure": on_bad_structure,
+        "split.n_train": train,
+        "split.n_test": test,
+        "training.epochs": epochs,
+        "network.cutoff_angstrom": cutoff,
+        "network.layer": layer,
+        "gp.kernel": kernel,
+        "gp.latent_scaling": scaling,
+        "selection.strategies": strategy,
+        "selection.cycles": cycles,
+        "selection.batch_size": batch_size,
+        "seed": seed,
+        "name": name,
+        "runs_dir": runs_dir,
+        "resources.address": address,
+        "resources.shards": shards,
+        "resources.labellers": labellers,
+    }
+    resolved = options.resolve(given, settings=setting, preset=preset, file=config)
+    _run(resolved, resume=resume, overwrite=overwrite, retry_failed=retry_failed)
+
+
+def _run(config: Config, *, resume: bool, overwrite: bool, retry_failed: bool) -> None:
+    from gpnet_ray.campaign.campaign import Campaign
+    from gpnet_ray.campaign.preparation import load_dataset
+    from gpnet_ray.campaign.run_folder import RunFolder
+    from gpnet_ray.data import hypothetical_oxides
+    from gpnet_ray.progress import make_progress
+    from gpnet_ray.report.table import summary_table
+
+    console = Console()
+    progress = make_progress(console)
+    source = hypothetical_oxides.SOURCE if config.data.dataset is None else config.data.dataset
+    # Asked before the dataset is read, so that the answer comes at once.
+    RunFolder(config.run_dir(str(source))).check_free(resume=resume, overwrite=overwrite)
+    dataset, oracle = load_dataset(config, progress)
+    progress.line(f"{len(dataset)} materials from {dataset.source}; labels: {dataset.label_note}")
+    campaign = Campaign(dataset, config, oracle=oracle, progress=progress)
+    try:
+        result = campaign.run(resume=resume, overwrite=overwrite, retry_failed=retry_failed)
+    except KeyboardInterrupt:
+        folder = config.run_dir(dataset.source)
+        print(
+            f"Interrupted. Labels and cycles so far are in {folder}; the same command with --resume"
+            " (and without --overwrite) goes on.",
+            file=sys.stderr,
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    show_result(console, summary_table(result.summary), result.report)
