@@ -125,7 +125,21 @@ class GpConfig(_Section):
     initial_length_scale: Positive = 1.0
     """Where the optimiser starts, in units of the scaled latent space."""
     max_evaluations: Count = 100
-    """Largest number of evaluations of the likelihood and its gradient."""
+    """Largest number of evaluations of the likelihood and its gradient, from each start."""
+    optimiser: Literal["l-bfgs", "adam"] = "l-bfgs"
+    """``adam`` takes ``max_evaluations`` steps, as the paper does, in the logarithms of the parameters."""
+    adam_learning_rate: Positive = 0.01
+    starts: Count = 1
+    """Searches, the first from the initial values and the others from seeded points; the best wins."""
+    penalty: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """Weight λ of λ/2 · Σ (log θ − log θ₀)², added to the negative log likelihood; θ₀ are the labels'
+    standard deviation, the median distance, and a tenth of the deviation for the noise. It keeps
+    parameters that few labels do not determine from running away."""
+    one_length_scale_a_dimension: bool = False
+    """Whether every latent dimension has its own length scale (automatic relevance determination)."""
+    columns_dtype: Literal["float64", "float32"] = "float64"
+    """Of what the shards keep of the pool: ``float32`` halves the memory and speeds up the scoring, at
+    the price of variances that are wrong by about 1e-6 of the prior's, so that picks differ in the end."""
 
 
 class SelectionConfig(_Section):

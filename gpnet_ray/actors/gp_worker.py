@@ -34,11 +34,11 @@ class GpWorker:
         """Answer once the process runs."""
         return True
 
-    def fit(self, X: FloatArray, y: FloatArray, config: GpConfig) -> FitResult:
-        """Fit the hyperparameters to labelled points X (n, d), y (n,)."""
+    def fit(self, X: FloatArray, y: FloatArray, config: GpConfig, seed: int) -> FitResult:
+        """Fit the hyperparameters to labelled points X (n, d), y (n,); ``seed``: of further starts."""
         from gpnet_ray.gp.fit import fit_hyperparameters
 
-        return fit_hyperparameters(X, y, config=config)
+        return fit_hyperparameters(X, y, config=config, seed=seed)
 
     def reset(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gpnet_ray.types import FloatArray, IntArray
 
@@ -19,11 +19,18 @@ class PoolShard:
 
     ``reference`` (m,) holds the true targets where they are known beforehand (a comparison of
     strategies on labelled data); it measures the error of what is not yet labelled and is never
-    read when picks are proposed. TensorFlow is imported inside the methods, since the driver imports this module.
+    read when picks are proposed. ``dtype`` is that of the columns kept (``gp.columns_dtype``). TensorFlow
+    is imported inside the methods, since the driver imports this module.
     """
 
-    def __init__(self, ids: Sequence[str], X: FloatArray, reference: FloatArray | None) -> None:
-        self._ids, self._X, self._reference = tuple(ids), X, reference
+    def __init__(
+        self,
+        ids: Sequence[str],
+        X: FloatArray,
+        reference: FloatArray | None,
+        dtype: Literal["float64", "float32"] = "float64",
+    ) -> None:
+        self._ids, self._X, self._reference, self._dtype = tuple(ids), X, reference, dtype
 
     def ping(self) -> bool:
         """Answer once the process runs."""
@@ -33,7 +40,9 @@ class PoolShard:
         """Score all points from a posterior; error sums before the first cycle."""
         from gpnet_ray.gp.scored_points import ScoredPoints
 
-        self._points = ScoredPoints(snapshot, self._ids, self._X, reference=self._reference)
+        self._points = ScoredPoints(
+            snapshot, self._ids, self._X, reference=self._reference, dtype=self._dtype
+        )
         return self._points.error_sums()
 
     def propose(self, limit: int) -> Proposal:

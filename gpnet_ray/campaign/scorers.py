@@ -52,7 +52,8 @@ def start_scorers(
     for number in range(n_shards):
         ids = split.pool[number::n_shards]
         X = scaler.transform(latents.latents[latents.rows(ids)])
-        shards.append(shard.remote(ids, X, values_of(reference, ids) if pool_is_known else None))
+        known = values_of(reference, ids) if pool_is_known else None
+        shards.append(shard.remote(ids, X, known, context.config.gp.columns_dtype))
     stack.callback(kill_actors, [gp, *shards])
     wait_until_ready([gp, *shards], options, resources)
     return gp, shards
@@ -74,7 +75,7 @@ def starting_point(
     if known is not None:
         return StartingPoint(Hyperparameters.from_json(dict(known)), split.train, X, y)
     with context.timed("GP fit"):
-        fit = ray.get(gp.fit.remote(X, y, context.config.gp))
+        fit = ray.get(gp.fit.remote(X, y, context.config.gp, context.config.seed))
     for warning in fit.warnings:
         context.progress.line(f"Warning: {warning}")
     content = {

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from gpnet_ray.config import GpConfig
 from gpnet_ray.errors import InputError
-from gpnet_ray.gp.fit_records import FitResult, FitStep, SearchOptions
+from gpnet_ray.gp.fit_records import FitResult, FitStep
 from gpnet_ray.gp.hyperparameters import Hyperparameters
 from gpnet_ray.gp.likelihood import Likelihood, LikelihoodValue
 from gpnet_ray.gp.optimisers import minimise_adam, minimise_lbfgs
@@ -25,7 +25,7 @@ from gpnet_ray.seeds import generator
 from gpnet_ray.tensorflow_devices import use_memory_growth
 from gpnet_ray.types import FloatArray
 
-__all__ = ["FitResult", "FitStep", "SearchOptions", "fit_hyperparameters"]
+__all__ = ["FitResult", "FitStep", "fit_hyperparameters"]
 
 # Bounds of amplitude, length scale and noise in units of the labels' standard deviation and of the
 # median distance between two points: wide enough for any labels that a Gaussian process can describe.
@@ -37,15 +37,15 @@ _START_FACTOR = 10.0
 
 
 def fit_hyperparameters(
-    X: npt.ArrayLike, y: npt.ArrayLike, *, config: GpConfig, options: SearchOptions | None = None
+    X: npt.ArrayLike, y: npt.ArrayLike, *, config: GpConfig, seed: int = 0
 ) -> FitResult:
     """Fit the hyperparameters on labelled points, by maximum marginal likelihood.
 
     Args:
         X: Scaled latents, shape (n, d).
         y: Labels, shape (n,), target's unit.
-        config: Kernel, mean, noise, where to start, and the largest number of evaluations a start.
-        options: How to search; ``None``: the defaults.
+        config: Kernel, mean, noise, and how to search.
+        seed: Seed of the starts after the first.
 
     Raises:
         InputError: fewer than two points, latents or labels that are not finite or do not fit
@@ -65,7 +65,7 @@ def fit_hyperparameters(
     search = _Search(
         likelihood,
         config,
-        options or SearchOptions(),
+        seed,
         spread=float(labels.std()),
         distance=float(np.median(apart)),
         width=latents.shape[1],
@@ -80,7 +80,7 @@ class _Search:
 
     likelihood: Likelihood
     config: GpConfig
-    options: SearchOptions
+    seed: int
     spread: float
     distance: float
     width: int
@@ -91,7 +91,7 @@ class _Search:
 
     def run(self) -> None:
         """Minimise from every start; what is found lies in the trace."""
-        config, options = self.config, self.options
+        config = self.config
         typical, bounds = self._vector(_TYPICAL), self._log_bounds()
         noise = config.noise_std or _TYPICAL[2] * self.spread
         first = (
@@ -100,13 +100,13 @@ class _Search:
             noise / self.spread,
         )
         starts = [self._vector(first)]
-        rng = generator(options.seed, "hyperparameter starts")
-        for _ in range(options.starts - 1):
+        rng = generator(self.seed, "hyperparameter starts")
+        for _ in range(config.starts - 1):
             factors = rng.uniform(-np.log(_START_FACTOR), np.log(_START_FACTOR), len(typical))
             starts.append(typical + factors)
         for initial in starts:
-            if options.optimiser == "adam":
-                how = {"learning_rate": options.adam_learning_rate}
+            if config.optimiser == "adam":
+                how = {"learning_rate": config.adam_learning_rate}
                 ended = minimise_adam(
                     self._objective, initial, bounds, max_evaluations=config.max_evaluations, **how
                 )
@@ -138,7 +138,7 @@ class _Search:
         amplitude, lengths, noise_std = self._split(np.exp(log_parameters).tolist())
         value = self.likelihood(amplitude, lengths, noise_std)
         away = log_parameters - self._vector(_TYPICAL)
-        objective = value.negative_log_likelihood + 0.5 * self.options.penalty * float(away @ away)
+        objective = value.negative_log_likelihood + 0.5 * self.config.penalty * float(away @ away)
         self.values.append(value)
         self.objectives.append(objective)
         self.trace.append(
@@ -151,7 +151,7 @@ class _Search:
                 mean=value.mean,
             )
         )
-        gradient = value.gradient[: len(log_parameters)] + self.options.penalty * away
+        gradient = value.gradient[: len(log_parameters)] + self.config.penalty * away
         # A label's share, so that the thresholds mean the same for any number of labels.
         return objective / self.likelihood.n, gradient / self.likelihood.n
 
@@ -159,13 +159,13 @@ class _Search:
         """Amplitude, length scale(s) and noise out of the searched parameters."""
         rest = list(values[1:])
         noise_std = rest.pop() if self.config.noise_std is None else self.config.noise_std
-        lengths = tuple(rest) if self.options.one_length_scale_a_dimension else rest[0]
+        lengths = tuple(rest) if self.config.one_length_scale_a_dimension else rest[0]
         return values[0], lengths, noise_std
 
     def _vector(self, numbers: Sequence[float]) -> FloatArray:
         """Logarithms of amplitude, length scale(s) and noise given in typical units."""
         amplitude, length, noise = numbers
-        lengths = self.width if self.options.one_length_scale_a_dimension else 1
+        lengths = self.width if self.config.one_length_scale_a_dimension else 1
         values = [amplitude * self.spread, *[length * self.distance] * lengths, noise * self.spread]
         return np.log(values if self.config.noise_std is None else values[:-1])
 
@@ -175,7 +175,7 @@ class _Search:
 
     def _at_bounds(self, step: FitStep) -> list[str]:
         names = ["amplitude", "length_scale"]
-        if self.options.one_length_scale_a_dimension:
+        if self.config.one_length_scale_a_dimension:
             names[1:] = [f"length_scale of dimension {j}" for j in range(self.width)]
         lengths = (
             step.length_scale if isinstance(step.length_scale, tuple) else (step.length_scale,)

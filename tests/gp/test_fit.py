@@ -12,7 +12,7 @@ from scipy.stats import multivariate_normal
 
 from gpnet_ray.config import KERNELS, GpConfig
 from gpnet_ray.errors import InputError
-from gpnet_ray.gp.fit import SearchOptions, fit_hyperparameters
+from gpnet_ray.gp.fit import fit_hyperparameters
 from gpnet_ray.gp.kernels import make_kernel
 from gpnet_ray.gp.likelihood import Likelihood
 
@@ -97,8 +97,9 @@ def test_one_length_scale_a_dimension_finds_the_dimensions_that_matter():
     rng = np.random.default_rng(0)
     X = rng.uniform(size=(120, 3))
     y = np.sin(6 * X[:, 1]) + rng.normal(0, 0.05, size=120)
-    config, options = GpConfig(kernel="matern52"), SearchOptions(one_length_scale_a_dimension=True)
-    result = fit_hyperparameters(X, y, config=config, options=options)
+    config = GpConfig(kernel="matern52")
+    each = GpConfig(kernel="matern52", one_length_scale_a_dimension=True)
+    result = fit_hyperparameters(X, y, config=each)
     lengths = result.hyperparameters.length_scale
     assert len(lengths) == 3
     assert lengths[1] < 0.2 * min(lengths[0], lengths[2])
@@ -110,10 +111,7 @@ def test_one_length_scale_a_dimension_finds_the_dimensions_that_matter():
 def test_further_starts_are_seeded_and_never_make_it_worse(sample):
     X, y = sample[0][:40], sample[1][:40]
     one = fit_hyperparameters(X, y, config=GpConfig())
-    three = [
-        fit_hyperparameters(X, y, config=GpConfig(), options=SearchOptions(starts=3, seed=seed))
-        for seed in (1, 1, 2)
-    ]
+    three = [fit_hyperparameters(X, y, config=GpConfig(starts=3), seed=seed) for seed in (1, 1, 2)]
     assert three[0].trace[: len(one.trace)] == one.trace
     assert three[0].trace == three[1].trace
     assert three[0].trace != three[2].trace
@@ -124,8 +122,7 @@ def test_further_starts_are_seeded_and_never_make_it_worse(sample):
 def test_a_penalty_pulls_towards_the_typical_values(sample):
     X, y = sample[0][:40], sample[1][:40]
     free, light, heavy = (
-        fit_hyperparameters(X, y, config=GpConfig(), options=SearchOptions(penalty=penalty))
-        for penalty in (0.0, 1.0, 1e6)
+        fit_hyperparameters(X, y, config=GpConfig(penalty=penalty)) for penalty in (0.0, 1.0, 1e6)
     )
     typical = [y.std(), np.median(cdist(X, X)[np.triu_indices(40, 1)]), 0.1 * y.std()]
 
@@ -142,20 +139,14 @@ def test_a_penalty_pulls_towards_the_typical_values(sample):
 def test_adam_arrives_where_l_bfgs_does_after_many_more_evaluations(sample):
     X, y = sample[0][:40], sample[1][:40]
     quasi_newton = fit_hyperparameters(X, y, config=GpConfig())
-    options = SearchOptions(optimiser="adam", adam_learning_rate=0.05)
-    adam = fit_hyperparameters(X, y, config=GpConfig(max_evaluations=600), options=options)
+    config = GpConfig(optimiser="adam", adam_learning_rate=0.05, max_evaluations=600)
+    adam = fit_hyperparameters(X, y, config=config)
     assert len(adam.trace) == 600
     best = [min(s.negative_log_likelihood for s in r.trace) for r in (quasi_newton, adam)]
     assert best[0] <= best[1] + 1e-6
     assert adam.hyperparameters.length_scale == pytest.approx(
         quasi_newton.hyperparameters.length_scale, rel=0.05
     )
-
-
-@pytest.mark.parametrize("change", [{"optimiser": "sgd"}, {"starts": 0}, {"penalty": float("nan")}])
-def test_search_options_out_of_range_are_refused(change):
-    with pytest.raises(InputError, match=f"{next(iter(change.values()))}"):
-        SearchOptions(**change)
 
 
 def test_the_constant_mean_is_the_best_one(sample):

@@ -12,6 +12,7 @@ from gpnet_ray.errors import InputError
 from gpnet_ray.gp.candidates import CandidateSet
 from gpnet_ray.gp.messages import Proposal
 from gpnet_ray.gp.posterior import Posterior
+from gpnet_ray.gp.scored_points import ScoredPoints
 from gpnet_ray.gp.selection import plan_cycles
 
 # Standard deviations between about 0.1 and 1: differences of variances of that size, rounded.
@@ -252,6 +253,25 @@ def test_a_pool_of_one_place_without_noise_is_emptied_in_the_order_of_ids(
     assert ids == sorted(problem.pool_ids)
     # Once one is known all are; 1e-13 of the variance is taken for rounding.
     assert max(sigmas[1:]) < 1e-5
+
+
+def test_copies_of_labelled_points_in_the_pool_are_picked_last_and_are_finite(problem_like):
+    problem = problem_like(noise_std=0.0)
+    copies = [f"copy-of-{i}" for i in problem.train_ids[:5]]
+    posterior = problem.posterior()
+    shard = ScoredPoints(
+        posterior.snapshot(),
+        [*copies, *problem.pool_ids],
+        np.concatenate([problem.train_X[:5], problem.pool_X]),
+    )
+    _, _, sigma = shard.predictions()
+    assert np.isfinite(sigma).all()
+    proposals = [shard.propose(len(shard))]
+    ids, sigmas = flat(
+        plan_cycles(posterior, proposals, strategy="max-sigma", cycles=len(shard), batch_size=1)
+    )
+    assert set(ids[-5:]) == set(copies)
+    assert np.isfinite(sigmas).all()
 
 
 def test_rows_are_computed_in_panels_and_the_room_for_them_grows(problem_like):
