@@ -24,6 +24,7 @@ __all__ = [
     "Config",
     "DataConfig",
     "GpConfig",
+    "LabelsConfig",
     "NetworkConfig",
     "ResourcesConfig",
     "SelectionConfig",
@@ -101,15 +102,24 @@ class NetworkConfig(_Section):
 
 
 class TrainingConfig(_Section):
-    """One-cycle training of the network; the loss is the mean squared error of the scaled target."""
+    """One-cycle training of the network."""
 
     epochs: Count = 80
+    loss: Literal["mse", "mae"] = "mse"
+    """Mean squared or mean absolute error of the scaled target."""
     batch_size: Count = 32
     peak_learning_rate: Positive = 2e-3
     warmup_fraction: Fraction = 0.2
     final_learning_rate_ratio: Positive = 1e-3
     gradient_clip_norm: Positive = 5.0
     validation_fraction: Fraction = 0.1
+    """Share of the train rows that is held out; the weights that are best on it are kept."""
+    patience_epochs: Count | None = None
+    """Training stops after so many epochs without a smaller validation MAE; ``null``: never early."""
+    freeze_atom_embeddings: bool = False
+    """Whether the atom embeddings of the network that training starts from stay as they are."""
+    checkpoint_every_epochs: Count = 10
+    """How often the state of the training is written to disk, for ``--resume``."""
 
 
 class GpConfig(_Section):
@@ -165,6 +175,27 @@ class SelectionConfig(_Section):
         return self
 
 
+class LabelsConfig(_Section):
+    """How the oracle is asked, and what happens when it raises, dies, hangs or finds no label.
+
+    None of this is part of what a run is of: a resumed run may be given other values.
+    """
+
+    tries: Count = 3
+    """How often a material is tried whose oracle raised or died, before it is set aside as failed."""
+    retry_statuses: tuple[Literal["failed", "unconverged"], ...] = ()
+    """What the oracle itself answers (or a time limit makes of it) and is tried again all the same."""
+    backoff_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    """Pause before the second try; it doubles before every further one."""
+    longest_backoff_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60.0
+    time_limit_seconds: Positive | None = None
+    """How long a label may take; then its labeller is killed and the label has failed; ``null``: as long
+    as it takes."""
+    ahead_per_labeller: Count = 2
+    """How many labels of later cycles may be bought while an earlier one is pending: when the earlier
+    one fails, the loop picks others and may never need them."""
+
+
 class ResourcesConfig(_Section):
     """How the work is laid over the Ray cluster."""
 
@@ -193,6 +224,7 @@ class Config(_Section):
     training: TrainingConfig = TrainingConfig()
     gp: GpConfig = GpConfig()
     selection: SelectionConfig = SelectionConfig()
+    labels: LabelsConfig = LabelsConfig()
     resources: ResourcesConfig = ResourcesConfig()
 
     def run_dir(self, source: str) -> Path:
@@ -211,7 +243,14 @@ class Config(_Section):
         """All settings that can change a number, by dotted key: no folders, no resources."""
         content = self.model_dump(
             mode="json",
-            exclude={"name": True, "runs_dir": True, "resources": True, "data": {"dataset"}},
+            exclude={
+                "name": True,
+                "runs_dir": True,
+                "labels": True,
+                "resources": True,
+                "data": {"dataset"},
+                "training": {"checkpoint_every_epochs"},
+            },
         )
         sections = {key: value for key, value in content.items() if isinstance(value, dict)}
         flat = {key: value for key, value in content.items() if key not in sections}
