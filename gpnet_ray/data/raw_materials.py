@@ -17,11 +17,14 @@ __all__ = ["ColumnNames", "RawMaterials", "check_columns", "raw_materials"]
 
 @dataclass(frozen=True)
 class ColumnNames:
-    """The names under which a table holds ids, structures and the target."""
+    """The names under which a table holds ids, structures and the target.
+
+    ``target`` is ``None`` where no targets are to be read.
+    """
 
     material_id: str
     structure: str
-    target: str
+    target: str | None
 
 
 @dataclass(frozen=True)
@@ -31,18 +34,18 @@ class RawMaterials:
     Attributes:
         ids: n distinct ids.
         structures: n unparsed structures.
-        targets: float64 array of shape (n,), all finite.
+        targets: float64 array of shape (n,), all finite; ``None`` where none were to be read.
         file: the file that they come from.
     """
 
     ids: tuple[str, ...]
     structures: tuple[RawStructure, ...]
-    targets: FloatArray
+    targets: FloatArray | None
     file: str
 
 
 def check_columns(present: Sequence[str], columns: ColumnNames, *, file: str) -> None:
-    """Check that a table has the three columns.
+    """Check that a table has the columns that are to be read.
 
     Raises:
         DataError: naming the column that is missing, the nearest name, all columns and the option
@@ -53,7 +56,7 @@ def check_columns(present: Sequence[str], columns: ColumnNames, *, file: str) ->
         ("structure", columns.structure, "--structure-column"),
         ("target", columns.target, "--target"),
     ):
-        if name not in present:
+        if name is not None and name not in present:
             raise DataError(
                 f"{file} has no {kind} column {name!r}: {nearest_name_hint(name, present)}. "
                 f"Name the right one with {option}"
@@ -64,8 +67,8 @@ def raw_materials(
     *,
     ids: Sequence[object],
     structures: Sequence[RawStructure],
-    targets: Sequence[object],
-    target: str,
+    targets: Sequence[object] | None,
+    target: str | None,
     file: str,
 ) -> RawMaterials:
     """Check the ids and targets of a whole file.
@@ -73,7 +76,7 @@ def raw_materials(
     Args:
         ids: n ids; numbers become their text.
         structures: n unparsed structures.
-        targets: n values as the file holds them: numbers, or text of numbers.
+        targets: n values as the file holds them: numbers, or text of numbers; ``None``: none are read.
         target: name of the target, for messages.
         file: the file, for messages.
 
@@ -85,6 +88,13 @@ def raw_materials(
         raise DataError(f"{file} has no rows; at least one material is needed")
     names = tuple("" if value is None else str(value).strip() for value in ids)
     check_unique_ids(names, where=file)
+    numbers = None if targets is None else _finite(names, targets, target=str(target), file=file)
+    return RawMaterials(ids=names, structures=tuple(structures), targets=numbers, file=file)
+
+
+def _finite(
+    names: Sequence[str], targets: Sequence[object], *, target: str, file: str
+) -> FloatArray:
     numbers = np.empty(len(names))
     not_numbers = []
     for row, (material_id, value) in enumerate(zip(names, targets, strict=True), start=1):
@@ -99,7 +109,7 @@ def raw_materials(
             "give every row a number or remove the row"
         )
     check_finite_targets(names, numbers, target=target, where=file)
-    return RawMaterials(ids=names, structures=tuple(structures), targets=numbers, file=file)
+    return numbers
 
 
 def _number(value: object) -> float | None:

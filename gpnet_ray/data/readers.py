@@ -31,6 +31,7 @@ def read_dataset(
     *,
     target: str,
     unit: str,
+    with_targets: bool = True,
     id_column: str = "material_id",
     structure_column: str = "structure",
     on_bad_structure: Literal["skip", "error"] = "skip",
@@ -42,6 +43,7 @@ def read_dataset(
         path: a Parquet, CSV or (gzipped) JSON file, or a folder with ``id_prop.csv``.
         target: name of the target column; in a folder, only the name to report.
         unit: unit of the target, such as ``eV/atom``.
+        with_targets: ``False`` reads ids and crystals alone, for labels that are still to be computed.
         id_column: name of the id column.
         structure_column: name of the column of structures (pymatgen JSON or CIF).
         on_bad_structure: ``skip`` sets aside crystals that do not parse, are disordered or hold an
@@ -52,7 +54,9 @@ def read_dataset(
         DataError: missing file or column, duplicate ids, targets that are not finite numbers, no
             usable crystal, or a bad crystal with ``on_bad_structure="error"``.
     """
-    raw = _read_raw(Path(path), ColumnNames(id_column, structure_column, target))
+    raw = _read_raw(
+        Path(path), ColumnNames(id_column, structure_column, target if with_targets else None)
+    )
     structures, rejected = _parse_all(raw, on_bad_structure, progress or NullProgress())
     kept = [row for row, structure in enumerate(structures) if structure is not None]
     if not kept:
@@ -64,11 +68,13 @@ def read_dataset(
     return MaterialsDataset(
         ids=tuple(raw.ids[row] for row in kept),
         structures=tuple(structures[row] for row in kept),
-        targets=raw.targets[kept],
+        targets=None if raw.targets is None else raw.targets[kept],
         target=target,
         unit=unit,
         source=str(path),
-        label_note=f"what stands in the column {target!r} of {Path(path).name}",
+        label_note=f"what stands in the column {target!r} of {Path(path).name}"
+        if with_targets
+        else "none yet",
         rejected=rejected,
     )
 

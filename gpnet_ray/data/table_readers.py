@@ -22,13 +22,16 @@ def read_parquet(path: Path, columns: ColumnNames) -> RawMaterials:
     try:
         file = pq.ParquetFile(path)
         check_columns(file.schema_arrow.names, columns, file=str(path))
-        wanted = [columns.material_id, columns.structure, columns.target]
-        table = file.read(columns=list(dict.fromkeys(wanted)))
+        wanted = (columns.material_id, columns.structure, columns.target)
+        table = file.read(columns=list(dict.fromkeys(name for name in wanted if name is not None)))
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path} cannot be read as Parquet: {error}") from None
-    ids, structures, targets = (table.column(name).to_pylist() for name in wanted)
     return raw_materials(
-        ids=ids, structures=structures, targets=targets, target=columns.target, file=str(path)
+        ids=table.column(columns.material_id).to_pylist(),
+        structures=table.column(columns.structure).to_pylist(),
+        targets=None if columns.target is None else table.column(columns.target).to_pylist(),
+        target=columns.target,
+        file=str(path),
     )
 
 
@@ -50,7 +53,7 @@ def read_csv(path: Path, columns: ColumnNames) -> RawMaterials:
     return raw_materials(
         ids=table[columns.material_id].tolist(),
         structures=table[columns.structure].tolist(),
-        targets=table[columns.target].tolist(),
+        targets=None if columns.target is None else table[columns.target].tolist(),
         target=columns.target,
         file=str(path),
     )

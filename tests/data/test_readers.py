@@ -129,6 +129,18 @@ def test_every_format_gives_the_same_crystals_and_targets(write, tmp_path, cryst
         assert StructureMatcher(scale=False).fit(read_back, structure)
 
 
+@pytest.mark.parametrize("write", [write_parquet_json, write_csv, write_folder, write_matbench])
+def test_crystals_are_read_without_targets_where_labels_are_still_to_be_computed(
+    write, tmp_path, crystals, energies
+):
+    # Values that would be refused as targets are not looked at.
+    path = write(tmp_path, crystals, dict.fromkeys(energies, float("nan")))
+    dataset = read(path, with_targets=False)
+    assert dataset.ids == tuple(crystals)
+    assert dataset.targets is None
+    assert read_dataset(path, target="not there", unit="eV", with_targets=False).targets is None
+
+
 def test_matbench_index_numbers_become_ids_as_text(tmp_path, crystals, energies):
     content = matbench(crystals, energies)
     content["index"] = [0, 1, 2]
