@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import ray
 
 from gpnet_ray.actors.cluster import wait_until_ready
 from gpnet_ray.actors.network_worker import NetworkWorker
-from gpnet_ray.config import Config
+from gpnet_ray.config import Config, TrainingConfig
+from gpnet_ray.gnn.checkpoint import TrainingCheckpoint, load_checkpoint
 from gpnet_ray.gnn.network_state import NetworkState
 from gpnet_ray.progress import Progress
 from gpnet_ray.seeds import derive_seed
@@ -54,36 +56,89 @@ class NetworkStage:
         ray.kill(self._worker)
 
     def train(
-        self, graphs: CrystalGraphs, targets: FloatArray, *, target: str, unit: str
+        self,
+        graphs: CrystalGraphs,
+        targets: FloatArray,
+        *,
+        target: str,
+        unit: str,
+        training: TrainingConfig | None = None,
+        initial: NetworkState | None = None,
+        checkpoint: Path | None = None,
     ) -> tuple[NetworkState, list[EpochRecord]]:
-        """Train on labelled crystals; returns the best network and a record an epoch."""
-        config = self._config
+        """Train on labelled crystals; returns the best network and a record an epoch.
+
+        Args:
+            graphs: The crystals.
+            targets: Their labels (n,), in the order of ``graphs.ids``.
+            target: Name of the property.
+            unit: Its unit.
+            training: Settings; the configuration's where left out.
+            initial: A network to start from.
+            checkpoint: File in which the state of the training is kept; where it is there already, training
+                goes on from it. Remove it once the network is safe.
+
+        Raises:
+            InputError: the checkpoint is damaged or of another training.
+        """
+        training = training or self._config.training
+        earlier = load_checkpoint(checkpoint) if checkpoint and checkpoint.is_file() else None
+        history = list(earlier.history) if earlier else []
         stream = self._worker.train.options(num_returns="streaming").remote(
             graphs,
             targets,
-            network=config.network,
-            training=config.training,
-            seed=derive_seed(config.seed, "network"),
+            network=self._config.network,
+            training=training,
+            seed=self._training_seed,
             target=target,
             unit=unit,
+            initial=initial,
+            checkpoint=earlier,
         )
-        history: list[EpochRecord] = []
         state: NetworkState | None = None
         with self._progress.task(
-            "Training the network", total=config.training.epochs, unit="epochs"
+            "Training the network", total=training.epochs, unit="epochs"
         ) as task:
+            task.advance(len(history))
             for reference in stream:
                 item = ray.get(reference)
                 if isinstance(item, NetworkState):
                     state = item
-                    continue
-                history.append(item)
-                task.advance(
-                    note=f"train MAE {item.train_mae:.4f}, validation {item.validation_mae:.4f} {unit}"
-                )
+                elif isinstance(item, TrainingCheckpoint):
+                    if checkpoint is not None:
+                        item.save(checkpoint)
+                else:
+                    history.append(item)
+                    task.advance(note=_epoch_note(item, unit))
         if state is None:
             raise RuntimeError("the training stream ended without a network")
         return state, history
+
+    def validation_mae(
+        self,
+        state: NetworkState,
+        graphs: CrystalGraphs,
+        targets: FloatArray,
+        *,
+        training: TrainingConfig | None = None,
+    ) -> float:
+        """Error (target's unit) of any network on what training on these crystals holds out."""
+        return float(
+            ray.get(
+                self._worker.validation_mae.remote(
+                    state,
+                    graphs,
+                    targets,
+                    training=training or self._config.training,
+                    seed=self._training_seed,
+                )
+            )
+        )
+
+    @property
+    def _training_seed(self) -> int:
+        """The same for every training of a run, so that what is held out stays held out."""
+        return derive_seed(self._config.seed, "network")
 
     def featurize(self, state: NetworkState, graphs: CrystalGraphs) -> Latents:
         """Latents and predictions of every crystal, in the order of ``graphs.ids``."""
@@ -103,3 +158,7 @@ class NetworkStage:
             latents=np.stack([latent_of[i] for i in graphs.ids]),
             predictions=np.array([prediction_of[i] for i in graphs.ids]),
         )
+
+
+def _epoch_note(record: EpochRecord, unit: str) -> str:
+    return f"train MAE {record.train_mae:.4f}, validation {record.validation_mae:.4f} {unit}"

@@ -65,7 +65,8 @@ def test_scaling_sees_the_train_part_alone_and_validation_is_held_out(
     trained, graphs, learnable_targets
 ):
     trainer, _ = trained
-    assert len(trainer.validation_ids) == 8  # a fifth of 40
+    # A fifth of 40, each drawn by itself: 8 ± 2.5; three deviations.
+    assert 1 <= len(trainer.validation_ids) <= 16
     assert set(trainer.train_ids) | set(trainer.validation_ids) == set(graphs.ids)
     assert not set(trainer.train_ids) & set(trainer.validation_ids)
     value = dict(zip(graphs.ids, learnable_targets, strict=True))

@@ -1,0 +1,102 @@
+"""What a network is trained on: checked, parted into train and validation, and hashed (no TensorFlow)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+
+from gpnet_ray.config import NetworkConfig, TrainingConfig
+from gpnet_ray.errors import InputError
+from gpnet_ray.gnn.graphs import CrystalGraphs
+from gpnet_ray.seeds import derive_seed
+from gpnet_ray.types import FloatArray
+
+__all__ = ["check_targets", "hold_out", "training_fingerprint"]
+
+
+def hold_out(
+    ids: Sequence[str], *, fraction: float, seed: int
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Part ids into train and validation, at least one each, both in the order they came.
+
+    Every id is drawn by itself, with probability ``fraction``, from the seed and its own name. So it is on the
+    same side when the network is trained again on more crystals: no network is ever judged on what an
+    earlier one, from which it started or with which it is compared, was trained on.
+
+    Args:
+        ids: two or more, distinct.
+        fraction: share of the validation part that is aimed at, between 0 and 1.
+        seed: another seed, another part.
+    """
+    stream = derive_seed(seed, "validation")
+    drawn = {name: _uniform(f"{stream}/{name}") for name in ids}
+    chosen = {name for name, u in drawn.items() if u < fraction}
+    if not chosen:
+        chosen = {min(drawn, key=lambda name: drawn[name])}
+    elif len(chosen) == len(drawn):
+        chosen.remove(max(drawn, key=lambda name: drawn[name]))
+    return (
+        tuple(name for name in ids if name not in chosen),
+        tuple(name for name in ids if name in chosen),
+    )
+
+
+def _uniform(text: str) -> float:
+    """Hash a text into [0, 1)."""
+    return int.from_bytes(sha256(text.encode()).digest()[:6], "big") / 2**48
+
+
+def check_targets(graphs: CrystalGraphs, targets: FloatArray) -> None:
+    """Refuse targets that no network can be trained on.
+
+    Raises:
+        InputError: too few crystals, another shape than (n,), NaN or infinity (names the first id).
+    """
+    if len(graphs) < 2:
+        raise InputError(f"training needs at least 2 crystals, one held out; got {len(graphs)}")
+    if targets.shape != (len(graphs),):
+        raise InputError(
+            f"targets must have shape ({len(graphs)},), one a crystal; got {targets.shape}"
+        )
+    bad = np.flatnonzero(~np.isfinite(targets))
+    if len(bad):
+        raise InputError(
+            f"the target of {graphs.ids[bad[0]]!r} is {targets[bad[0]]}; {len(bad)} of "
+            f"{len(targets)} targets are not finite, leave these materials out"
+        )
+
+
+def training_fingerprint(
+    graphs: CrystalGraphs,
+    targets: FloatArray,
+    *,
+    network: NetworkConfig,
+    training: TrainingConfig,
+    seed: int,
+    initial: str | None,
+) -> str:
+    """Hash all that the weights after training depend on; ``initial`` is the first network's fingerprint."""
+    settings: dict[str, Any] = {
+        "network": network.model_dump(mode="json", exclude={"layer"}),
+        "training": training.model_dump(mode="json", exclude={"checkpoint_every_epochs"}),
+        "seed": seed,
+        "initial": initial,
+        "ids": graphs.ids,
+    }
+    digest = sha256(json.dumps(settings, sort_keys=True).encode())
+    for array in (
+        graphs.atomic_numbers,
+        graphs.atom_offsets,
+        graphs.bond_sources,
+        graphs.bond_targets,
+        graphs.bond_lengths_angstrom,
+        graphs.bond_offsets,
+        np.asarray(targets, dtype=np.float64),
+    ):
+        digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(b"|")
+    return digest.hexdigest()
