@@ -9,7 +9,7 @@ import csv
 from pathlib import Path
 
 from gpnet_ray.data.dataset import name_some
-from gpnet_ray.data.raw_materials import RawMaterials, raw_materials
+from gpnet_ray.data.raw_materials import ColumnNames, RawMaterials, raw_materials
 from gpnet_ray.errors import DataError
 
 __all__ = ["ID_PROP", "read_folder"]
@@ -17,11 +17,11 @@ __all__ = ["ID_PROP", "read_folder"]
 ID_PROP = "id_prop.csv"
 
 
-def read_folder(folder: Path, *, target: str | None) -> RawMaterials:
+def read_folder(folder: Path, columns: ColumnNames) -> RawMaterials:
     """Read a folder of ``ID.cif``, ``ID.poscar``, ``ID.vasp`` or ``POSCAR_ID`` files.
 
     ``id_prop.csv`` has no header; its first column is the id and its second the target, whatever
-    the target is called. Where ``target`` is ``None``, the first column is enough.
+    the target is called. Where no targets are read, or one may be empty, the first column is enough.
 
     Raises:
         DataError: no ``id_prop.csv``, a row of fewer than two columns, a target that is no finite
@@ -38,7 +38,7 @@ def read_folder(folder: Path, *, target: str | None) -> RawMaterials:
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{table} cannot be read as CSV: {error}") from None
     for number, row in enumerate(rows, start=1):
-        if target is not None and len(row) < 2:
+        if len(row) < 2 and columns.target is not None and not columns.target_may_be_empty:
             raise DataError(f"{table}, row {number}: {row[0]!r} has no value; write id,value")
     ids = [row[0].strip() for row in rows]
     files = [_structure_file(folder, material_id) for material_id in ids]
@@ -46,8 +46,8 @@ def read_folder(folder: Path, *, target: str | None) -> RawMaterials:
     materials = raw_materials(
         ids=ids,
         structures=files,
-        targets=None if target is None else [row[1] for row in rows],
-        target=target,
+        targets=None if columns.target is None else [(*row, "")[1] for row in rows],
+        columns=columns,
         file=str(table),
     )
     if without:

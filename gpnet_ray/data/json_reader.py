@@ -45,7 +45,7 @@ def read_json(path: Path, columns: ColumnNames) -> RawMaterials:
         ids=table[columns.material_id],
         structures=table[columns.structure],
         targets=None if columns.target is None else table[columns.target],
-        target=columns.target,
+        columns=columns,
         file=str(path),
     )
 

@@ -19,12 +19,14 @@ __all__ = ["ColumnNames", "RawMaterials", "check_columns", "raw_materials"]
 class ColumnNames:
     """The names under which a table holds ids, structures and the target.
 
-    ``target`` is ``None`` where no targets are to be read.
+    ``target`` is ``None`` where no targets are to be read; ``target_may_be_empty`` where a row without
+    one is a material that is still to be labelled.
     """
 
     material_id: str
     structure: str
     target: str | None
+    target_may_be_empty: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class RawMaterials:
     Attributes:
         ids: n distinct ids.
         structures: n unparsed structures.
-        targets: float64 array of shape (n,), all finite; ``None`` where none were to be read.
+        targets: float64 array of shape (n,), finite, or NaN where a target may be empty and is; ``None``
+            where none were to be read.
         file: the file that they come from.
     """
 
@@ -68,7 +71,7 @@ def raw_materials(
     ids: Sequence[object],
     structures: Sequence[RawStructure],
     targets: Sequence[object] | None,
-    target: str | None,
+    columns: ColumnNames,
     file: str,
 ) -> RawMaterials:
     """Check the ids and targets of a whole file.
@@ -77,7 +80,7 @@ def raw_materials(
         ids: n ids; numbers become their text.
         structures: n unparsed structures.
         targets: n values as the file holds them: numbers, or text of numbers; ``None``: none are read.
-        target: name of the target, for messages.
+        columns: name of the target, for messages, and whether a row may be without one.
         file: the file, for messages.
 
     Raises:
@@ -88,16 +91,19 @@ def raw_materials(
         raise DataError(f"{file} has no rows; at least one material is needed")
     names = tuple("" if value is None else str(value).strip() for value in ids)
     check_unique_ids(names, where=file)
-    numbers = None if targets is None else _finite(names, targets, target=str(target), file=file)
+    numbers = None if targets is None else _finite(names, targets, columns, file=file)
     return RawMaterials(ids=names, structures=tuple(structures), targets=numbers, file=file)
 
 
 def _finite(
-    names: Sequence[str], targets: Sequence[object], *, target: str, file: str
+    names: Sequence[str], targets: Sequence[object], columns: ColumnNames, *, file: str
 ) -> FloatArray:
-    numbers = np.empty(len(names))
+    target, may_be_empty = str(columns.target), columns.target_may_be_empty
+    numbers = np.full(len(names), np.nan)
     not_numbers = []
     for row, (material_id, value) in enumerate(zip(names, targets, strict=True), start=1):
+        if may_be_empty and _is_empty(value):
+            continue
         number = _number(value)
         if number is None:
             not_numbers.append(f"{material_id} (row {row}: {_shown(value)})")
@@ -108,8 +114,14 @@ def _finite(
             f"{file}: target {target!r} is not a number for {name_some(not_numbers)}; "
             "give every row a number or remove the row"
         )
-    check_finite_targets(names, numbers, target=target, where=file)
+    # NaN is what tables of floating-point numbers hold where a cell is empty.
+    given = np.where(np.isnan(numbers), 0.0, numbers) if may_be_empty else numbers
+    check_finite_targets(names, given, target=target, where=file)
     return numbers
+
+
+def _is_empty(value: object) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _number(value: object) -> float | None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from gpnet_ray.data.dataset import MaterialsDataset, RejectedMaterial
 from gpnet_ray.data.folder_reader import read_folder
@@ -14,11 +18,12 @@ from gpnet_ray.data.structure_parsing import BadStructureError, parse_structure
 from gpnet_ray.data.table_readers import read_csv, read_parquet
 from gpnet_ray.errors import DataError
 from gpnet_ray.progress import NullProgress, Progress
+from gpnet_ray.types import FloatArray
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-__all__ = ["read_dataset"]
+__all__ = ["read_dataset", "read_partly_labelled"]
 
 _KINDS = (
     ".parquet; .csv with a CIF column; .json or .json.gz as in matbench; "
@@ -54,28 +59,96 @@ def read_dataset(
         DataError: missing file or column, duplicate ids, targets that are not finite numbers, no
             usable crystal, or a bad crystal with ``on_bad_structure="error"``.
     """
+    columns = ColumnNames(id_column, structure_column, target if with_targets else None)
+    raw = _read_raw(Path(path), columns)
+    parsed = _parse_usable(raw, on_bad_structure, progress)
+    return _dataset(raw, parsed, raw.ids, target=target, unit=unit, path=Path(path))
+
+
+def read_partly_labelled(
+    path: str | Path,
+    *,
+    target: str,
+    unit: str,
+    id_column: str = "material_id",
+    structure_column: str = "structure",
+    on_bad_structure: Literal["skip", "error"] = "skip",
+    progress: Progress | None = None,
+) -> tuple[MaterialsDataset, MaterialsDataset]:
+    """Read a file in which only some materials have a target: the labelled ones, and the others.
+
+    Args are those of :func:`read_dataset`. A target that is empty, null or NaN is none.
+
+    Returns:
+        The materials with a target, and those without (whose dataset has no targets at all).
+
+    Raises:
+        DataError: as :func:`read_dataset`; no row with a target, or none without.
+    """
     raw = _read_raw(
-        Path(path), ColumnNames(id_column, structure_column, target if with_targets else None)
+        Path(path), ColumnNames(id_column, structure_column, target, target_may_be_empty=True)
     )
+    has_target = np.isfinite(_targets(raw))
+    for n, missing in ((has_target.sum(), "has"), ((~has_target).sum(), "lacks")):
+        if n == 0:
+            raise DataError(
+                f"{path}: no row {missing} a value in the column {target!r}; labelled materials have"
+                " one and candidates have none (or lie in a file of their own: --pool)"
+            )
+    parsed = _parse_usable(raw, on_bad_structure, progress)
+    labelled = [i for i, has in zip(raw.ids, has_target.tolist(), strict=True) if has]
+    rest = [i for i, has in zip(raw.ids, has_target.tolist(), strict=True) if not has]
+    return (
+        _dataset(raw, parsed, labelled, target=target, unit=unit, path=Path(path)),
+        _dataset(
+            replace(raw, targets=None), parsed, rest, target=target, unit=unit, path=Path(path)
+        ),
+    )
+
+
+def _targets(raw: RawMaterials) -> FloatArray:
+    return np.full(len(raw.ids), np.nan) if raw.targets is None else raw.targets
+
+
+@dataclass(frozen=True)
+class _Parsed:
+    """The usable crystals by their ids, and the others with their reasons."""
+
+    structure_of: dict[str, Structure]
+    rejected: tuple[RejectedMaterial, ...]
+
+
+def _parse_usable(
+    raw: RawMaterials, on_bad_structure: Literal["skip", "error"], progress: Progress | None
+) -> _Parsed:
     structures, rejected = _parse_all(raw, on_bad_structure, progress or NullProgress())
-    kept = [row for row, structure in enumerate(structures) if structure is not None]
-    if not kept:
+    usable = {i: s for i, s in zip(raw.ids, structures, strict=True) if s is not None}
+    if not usable:
         first = rejected[0]
         raise DataError(
             f"{raw.file}: none of the {len(raw.ids)} structures can be used; the first, "
             f"{first.material_id} ({first.where}): {first.category}: {first.reason}"
         )
+    return _Parsed(usable, rejected)
+
+
+def _dataset(
+    raw: RawMaterials, parsed: _Parsed, ids: Sequence[str], *, target: str, unit: str, path: Path
+) -> MaterialsDataset:
+    """The dataset of some of the ids of a file, less those whose crystals cannot be used."""
+    chosen = set(ids)
+    kept = [row for row, i in enumerate(raw.ids) if i in chosen and i in parsed.structure_of]
     return MaterialsDataset(
         ids=tuple(raw.ids[row] for row in kept),
-        structures=tuple(structures[row] for row in kept),
+        structures=tuple(parsed.structure_of[raw.ids[row]] for row in kept),
         targets=None if raw.targets is None else raw.targets[kept],
         target=target,
         unit=unit,
         source=str(path),
-        label_note=f"what stands in the column {target!r} of {Path(path).name}"
-        if with_targets
+        label_note=f"what stands in the column {target!r} of {path.name}"
+        if raw.targets is not None
         else "none yet",
-        rejected=rejected,
+        rejected=tuple(r for r in parsed.rejected if r.material_id in chosen),
     )
 
 
@@ -83,7 +156,7 @@ def _read_raw(path: Path, columns: ColumnNames) -> RawMaterials:
     if not path.exists():
         raise DataError(f"dataset {path} does not exist; give --dataset one of: {_KINDS}")
     if path.is_dir():
-        return read_folder(path, target=columns.target)
+        return read_folder(path, columns)
     name = path.name.lower()
     if name.endswith((".parquet", ".pq")):
         return read_parquet(path, columns)

@@ -30,7 +30,7 @@ def read_parquet(path: Path, columns: ColumnNames) -> RawMaterials:
         ids=table.column(columns.material_id).to_pylist(),
         structures=table.column(columns.structure).to_pylist(),
         targets=None if columns.target is None else table.column(columns.target).to_pylist(),
-        target=columns.target,
+        columns=columns,
         file=str(path),
     )
 
@@ -54,6 +54,6 @@ def read_csv(path: Path, columns: ColumnNames) -> RawMaterials:
         ids=table[columns.material_id].tolist(),
         structures=table[columns.structure].tolist(),
         targets=None if columns.target is None else table[columns.target].tolist(),
-        target=columns.target,
+        columns=columns,
         file=str(path),
     )
