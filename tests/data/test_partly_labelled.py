@@ -43,7 +43,7 @@ def test_rows_without_a_target_are_the_candidates(
     assert labelled.targets.tolist() == [-3.05]
     assert (rest.ids, rest.targets) == (("mp-2", "mp-5"), None)
     # Where every row has to have one, an empty one is still an error.
-    with pytest.raises(DataError, match="mp-2|mp-5"):
+    with pytest.raises(DataError, match=r"mp-2|mp-5"):
         read_dataset(path, target="energy", unit="eV/atom")
 
 
