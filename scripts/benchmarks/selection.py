@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -19,7 +20,14 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from selection_growth import growth
-from selection_loops import Materials, loop_here, loop_in_actors, read_materials
+from selection_loops import (
+    Materials,
+    Run,
+    loop_here,
+    loop_in_actors,
+    read_materials,
+    start_actors,
+)
 from selection_reference import equality, reference
 
 from gpnet_ray.config import GpConfig
@@ -27,6 +35,7 @@ from gpnet_ray.gp.fit import fit_hyperparameters
 from gpnet_ray.gp.hyperparameters import Hyperparameters
 
 PARTS = ("reference", "ray", "long", "float32", "growth", "fit", "equality")
+REPEATS = 3
 
 
 def main() -> None:
@@ -83,19 +92,26 @@ def main() -> None:
 def with_and_without_ray(
     materials: Materials, hyperparameters: Hyperparameters, cycles: int, shards: int
 ) -> dict[str, Any]:
-    """The same cycles through actors and in one process, one after the other."""
-    loop_here(materials, hyperparameters, 20, shards=shards)  # traces and fills caches
-    alone = loop_here(materials, hyperparameters, cycles, shards=shards)
+    """The same cycles in one process and through actors, by turns; medians."""
+    alone: list[Run] = []
+    through: list[Run] = []
     with ExitStack() as stack:
-        through = loop_in_actors(materials, hyperparameters, cycles, shards, stack)
+        gp, handles = start_actors(materials, shards, stack)
+        for n in (20, *[cycles] * REPEATS):  # the first traces and fills caches
+            alone.append(loop_here(materials, hyperparameters, n, shards=shards))
+            through.append(loop_in_actors(materials, hyperparameters, gp, handles, n))
+    seconds = [[run.seconds for run in runs[1:]] for runs in (alone, through)]
+    medians = [statistics.median(times) for times in seconds]
+    last = through[-1]
     return {
         "cycles": cycles,
-        "seconds_one_process": alone.seconds,
-        "seconds_ray": through.seconds,
-        "ray_adds": through.seconds / alone.seconds - 1,
-        "same_ids_in_order": alone.picks == through.picks,
-        "rounds": through.rounds,
-        **{f"test_mae_after_{n}": through.test_mae[n - 1] for n in range(500, cycles + 1, 500)},
+        "seconds_one_process": medians[0],
+        "seconds_ray": medians[1],
+        "ray_adds": medians[1] / medians[0] - 1,
+        "seconds_of_each_run": seconds,
+        "same_ids_in_order": all(a.picks == b.picks for a, b in zip(alone, through, strict=True)),
+        "rounds": last.rounds,
+        **{f"test_mae_after_{n}": last.test_mae[n - 1] for n in range(500, cycles + 1, 500)},
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
 import time
 from pathlib import Path
 from typing import Any
@@ -95,8 +94,13 @@ def picked(
 
 
 def peak_mebibytes() -> float:
-    """Largest resident memory of this process so far (Linux gives KiB)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """Largest resident memory of this process so far, as Linux has it.
+
+    Not ``ru_maxrss``: a child starts with its parent's.
+    """
+    status = Path("/proc/self/status").read_text("utf-8")
+    (kibibytes,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(kibibytes) / 1024
 
 
 def plot_growth(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +36,9 @@ __all__ = [
 
 CANDIDATES = 1024
 
-Rows = npt.NDArray[np.int64]
+Rows: TypeAlias = npt.NDArray[np.int64]
+Part: TypeAlias = tuple[list[str], FloatArray, FloatArray]
+"""Ids, scaled latents (m, d) and targets (m,) of some points."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def loop(
     return Run(picks, sigmas, test_mae, time.perf_counter() - start, rounds)
 
 
-def worker_arguments(materials: Materials, shards: int) -> tuple[tuple[Any, ...], list[Any]]:
+def worker_arguments(materials: Materials, shards: int) -> tuple[Part, list[Part]]:
     """What a GpWorker and each PoolShard are made of."""
     X, y, test = materials.X, materials.y, materials.test
     parts = [materials.pool[i::shards] for i in range(shards)]
@@ -150,14 +152,8 @@ def loop_here(
     return loop(materials, hyperparameters, GpWorker(*gp), pool, cycles)
 
 
-def loop_in_actors(
-    materials: Materials,
-    hyperparameters: Hyperparameters,
-    cycles: int,
-    shards: int,
-    stack: ExitStack,
-) -> Run:
-    """The loop through Ray actors that have been used once before."""
+def start_actors(materials: Materials, shards: int, stack: ExitStack) -> tuple[Any, list[Any]]:
+    """A local Ray with the GP's actor and the shards', until the stack ends."""
     start_local_ray(object_store_mebibytes=2000)
     stack.callback(ray.shutdown)
     gp_arguments, parts = worker_arguments(materials, shards)
@@ -166,7 +162,15 @@ def loop_in_actors(
     threads = {"TF_NUM_INTRAOP_THREADS": str(max(1, int(cpus) // shards))}
     gp = ray.remote(GpWorker).options(**share).remote(*gp_arguments)
     shard = ray.remote(PoolShard).options(**share, runtime_env={"env_vars": threads})
-    handles = [shard.remote(*part) for part in parts]
-    how = {"call": in_actor, "get": ray.get}
-    loop(materials, hyperparameters, gp, handles, 20, **how)
-    return loop(materials, hyperparameters, gp, handles, cycles, **how)
+    return gp, [shard.remote(*part) for part in parts]
+
+
+def loop_in_actors(
+    materials: Materials,
+    hyperparameters: Hyperparameters,
+    gp: Any,
+    shards: Sequence[Any],
+    cycles: int,
+) -> Run:
+    """The loop through Ray actors."""
+    return loop(materials, hyperparameters, gp, shards, cycles, call=in_actor, get=ray.get)
