@@ -1,0 +1,230 @@
+"""The CSV file in which a user writes down what became of the labels that were asked for.
+
+Columns: ``material_id``, ``formula``, ``sigma``, ``predicted``, ``unit``, ``file`` come filled in;
+``value``, or ``status`` (failed, unconverged) and ``reason``, are for the user. A row with neither
+is one that is still open. Only ``material_id`` and ``value`` have to be there when it is read.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from gpnet_ray.errors import DataError, nearest_name_hint
+
+__all__ = [
+    "FormRow",
+    "RefusedRow",
+    "Result",
+    "ResultStatus",
+    "Results",
+    "form_text",
+    "read_results",
+]
+
+ResultStatus: TypeAlias = Literal["ok", "failed", "unconverged"]
+
+_STATUSES: tuple[ResultStatus, ...] = ("ok", "failed", "unconverged")
+_REQUIRED = ("material_id", "value")
+_HEAD = (
+    *("material_id", "formula", "sigma", "predicted", "unit"),
+    *("file", "value", "status", "reason"),
+)
+
+
+@dataclass(frozen=True)
+class FormRow:
+    """A label that is asked for; ``sigma`` and ``predicted`` are in the target's unit."""
+
+    material_id: str
+    formula: str
+    sigma: float
+    predicted: float
+    file: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """A row that was filled in; ``value`` is ``None`` unless ``status`` is ok."""
+
+    line: int
+    material_id: str
+    status: ResultStatus
+    value: float | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class RefusedRow:
+    """A row that cannot be believed, by its line in the file (the head is line 1)."""
+
+    line: int
+    material_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a file says: one result an id, the rows that are refused, and how many are still open."""
+
+    rows: tuple[Result, ...]
+    refused: tuple[RefusedRow, ...]
+    n_open: int
+
+
+class _RefusedError(Exception):
+    """Why a row is refused."""
+
+
+def form_text(rows: Iterable[FormRow], *, unit: str) -> str:
+    """The text of a CSV file for a user to fill in."""
+    text = io.StringIO(newline="")
+    table = csv.writer(text)
+    table.writerow(_HEAD)
+    for row in rows:
+        numbers = (f"{row.sigma:.6g}", f"{row.predicted:.6g}")
+        table.writerow([row.material_id, row.formula, *numbers, unit, row.file, "", "", ""])
+    return text.getvalue()
+
+
+def read_results(path: Path, *, unit: str, stated_unit: str | None = None) -> Results:
+    """Read a file that was filled in, wholly or partly.
+
+    Args:
+        path: the CSV file (UTF-8, commas, a head with at least ``material_id`` and ``value``).
+        unit: the unit that values must have.
+        stated_unit: what the user says the unit is, for a file or rows that say nothing.
+
+    Raises:
+        DataError: the file cannot be read or has no such head, or its unit is stated to be another.
+            Nothing of it can be taken then. What is wrong in one row is in ``refused`` instead.
+    """
+    if stated_unit is not None and stated_unit != unit:
+        raise DataError(
+            f"the labels of this campaign are in {unit}, not in {stated_unit}; convert the values"
+        )
+    rows: list[Result] = []
+    refused: list[RefusedRow] = []
+    n_open = 0
+    for line, cells in _cells(path):
+        try:
+            result = _result(line, cells, unit=unit, stated_unit=stated_unit)
+        except _RefusedError as error:
+            refused.append(RefusedRow(line, cells.get("material_id", ""), str(error)))
+            continue
+        if result is None:
+            n_open += 1
+        else:
+            rows.append(result)
+    rows, contradictions = _one_an_id(rows)
+    return Results(
+        tuple(rows), tuple(sorted(refused + contradictions, key=lambda r: r.line)), n_open
+    )
+
+
+def _cells(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
+    """Line number and cells by column name of every row that is not blank."""
+    try:
+        content = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as a CSV file in UTF-8: {error}") from None
+    reader = csv.reader(io.StringIO(content, newline=""), strict=True)
+    try:
+        head = [name.strip().lower() for name in next(reader, [])]
+        _check_head(head, path)
+        end = reader.line_num
+        for row in reader:
+            # A quoted cell may span lines; a row is named by its first.
+            line, end = end + 1, reader.line_num
+            if any(cell.strip() for cell in row):
+                cells = dict(zip(head, (cell.strip() for cell in row), strict=False))
+                if len(row) > len(head):
+                    cells["too many"] = f"{len(row)} cells where the head names {len(head)}"
+                yield line, cells
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num} is no CSV: {error}") from None
+
+
+def _check_head(head: Sequence[str], path: Path) -> None:
+    if len(head) == 1 and ";" in head[0]:
+        raise DataError(
+            f"{path} separates its columns by semicolons; save it with commas, and numbers with points"
+        )
+    for name in _REQUIRED:
+        if head.count(name) != 1:
+            raise DataError(
+                f"{path}, line 1: {head.count(name)} columns are called {name!r} and one has to be:"
+                f" {nearest_name_hint(name, head)}. Use the file that `gpnet-ray ask` wrote"
+            )
+
+
+def _result(
+    line: int, cells: Mapping[str, str], *, unit: str, stated_unit: str | None
+) -> Result | None:
+    if "too many" in cells:
+        raise _RefusedError(f"{cells['too many']}; write numbers with a point, not a comma")
+    material_id, value = cells["material_id"], cells.get("value", "")
+    status, reason = cells.get("status", "").lower(), cells.get("reason", "")
+    if not material_id:
+        raise _RefusedError("no material_id")
+    if not value and not status:
+        if reason:
+            raise _RefusedError("a reason without a status; write failed or unconverged beside it")
+        return None
+    known: ResultStatus | None = next((s for s in _STATUSES if s == (status or "ok")), None)
+    if known is None:
+        raise _RefusedError(f"unknown status {status!r}: {nearest_name_hint(status, _STATUSES)}")
+    if known != "ok":
+        if value:
+            raise _RefusedError(f"status {status} and the value {value}; leave one of them empty")
+        if not reason:
+            raise _RefusedError(f"status {status} without a reason; say in a few words why")
+        return Result(line, material_id, known, None, reason)
+    return Result(line, material_id, "ok", _value(value, cells, unit, stated_unit), "")
+
+
+def _value(text: str, cells: Mapping[str, str], unit: str, stated_unit: str | None) -> float:
+    if not text:
+        raise _RefusedError("status ok without a value")
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise _RefusedError(
+            f"the value {text!r} is not a finite number; report a label that could not be computed"
+            " with status failed and a reason"
+        )
+    row_unit = cells.get("unit") or stated_unit
+    if row_unit is None:
+        raise _RefusedError(f"no unit; write {unit} into the column unit, or say --unit '{unit}'")
+    if row_unit != unit:
+        raise _RefusedError(f"the unit is {row_unit} and has to be {unit}; convert the value")
+    return value
+
+
+def _one_an_id(rows: Sequence[Result]) -> tuple[list[Result], list[RefusedRow]]:
+    """Rows that repeat each other count once; of rows that contradict each other none is believed."""
+    by_id: dict[str, list[Result]] = defaultdict(list)
+    for row in rows:
+        by_id[row.material_id].append(row)
+    agreed: list[Result] = []
+    refused: list[RefusedRow] = []
+    for material_id, same in by_id.items():
+        if len({(row.status, row.value) for row in same}) == 1:
+            agreed.append(same[0])
+            continue
+        for row in same:
+            others = ", ".join(str(r.line) for r in same if r is not row)
+            refused.append(
+                RefusedRow(
+                    row.line, material_id, f"another answer stands in line {others}; keep one"
+                )
+            )
+    return agreed, refused

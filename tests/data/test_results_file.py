@@ -1,0 +1,134 @@
+"""What users write into the form, and what they get wrong: refused by line, the rest is read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from gpnet_ray.data.results_file import FormRow, Result, form_text, read_results
+from gpnet_ray.errors import DataError
+
+UNIT = "eV/atom"
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "results.csv"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_an_empty_form_comes_back_as_all_open(tmp_path: Path) -> None:
+    rows = [FormRow('mp-1,"x"', "MgO", 0.25, -3.0, "mp-1.poscar"), FormRow("b", "CaO", 1, 2, "")]
+    results = read_results(write(tmp_path, form_text(rows, unit=UNIT)), unit=UNIT)
+    assert (results.rows, results.refused, results.n_open) == ((), (), 2)
+
+
+def test_values_failures_and_open_rows(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "material_id,unit,value,status,reason,note\n"
+        "a,eV/atom,-1.25e0,,,fine\n"
+        "b,eV/atom,,failed,SCF diverged,\n"
+        "\n"
+        "c,eV/atom,,,,running\n"
+        'd,eV/atom,,Unconverged,"200 steps,\nstill moving",\n'
+        "e,eV/atom, 2 ,ok,,\n",
+    )
+    results = read_results(path, unit=UNIT)
+    assert results.refused == ()
+    assert results.n_open == 1
+    assert results.rows == (
+        Result(2, "a", "ok", -1.25, ""),
+        Result(3, "b", "failed", None, "SCF diverged"),
+        Result(6, "d", "unconverged", None, "200 steps,\nstill moving"),
+        # The row above spans lines 6 and 7.
+        Result(8, "e", "ok", 2.0, ""),
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("a,eV/atom,minus one,,", "'minus one' is not a finite number"),
+        ("a,eV/atom,nan,,", "'nan' is not a finite number"),
+        ("a,eV/atom,inf,,", "'inf' is not a finite number"),
+        ("a,eV,-1.0,,", "the unit is eV and has to be eV/atom"),
+        ("a,,-1.0,,", "no unit"),
+        ("a,eV/atom,-1,25,,", "6 cells where the head names 5"),
+        ("a,eV/atom,-1.0,failed,crash", "leave one of them empty"),
+        ("a,eV/atom,,failed,", "without a reason"),
+        ("a,eV/atom,,,crash", "a reason without a status"),
+        ("a,eV/atom,,ok,", "status ok without a value"),
+        ("a,eV/atom,,faild,crash", "did you mean 'failed'"),
+        (",eV/atom,-1.0,,", "no material_id"),
+    ],
+)
+def test_a_wrong_row_is_refused_by_its_line_and_the_others_are_read(
+    tmp_path: Path, row: str, said: str
+) -> None:
+    path = write(
+        tmp_path, f"material_id,unit,value,status,reason\nx,eV/atom,1,,\n{row}\ny,eV/atom,2,,\n"
+    )
+    results = read_results(path, unit=UNIT)
+    assert [(r.material_id, r.value) for r in results.rows] == [("x", 1.0), ("y", 2.0)]
+    (refused,) = results.refused
+    assert refused.line == 3
+    assert said in refused.reason
+
+
+def test_the_same_answer_twice_counts_once_and_of_two_answers_none(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        "material_id,unit,value,status,reason\n"
+        "a,eV/atom,1.0,,\nb,eV/atom,2,,\na,eV/atom,1.00,,\nb,eV/atom,2.5,,\nc,eV/atom,3,,\n"
+        "c,eV/atom,,failed,crash\n",
+    )
+    results = read_results(path, unit=UNIT)
+    assert [(r.line, r.material_id, r.value) for r in results.rows] == [(2, "a", 1.0)]
+    assert [(r.line, r.material_id) for r in results.refused] == [
+        (3, "b"),
+        (5, "b"),
+        (6, "c"),
+        (7, "c"),
+    ]
+    assert "line 5" in results.refused[0].reason
+
+
+def test_the_unit_can_be_stated_for_a_file_without_one_but_not_another_unit(tmp_path: Path) -> None:
+    path = write(tmp_path, "material_id,value\na,1.5\n")
+    assert "no unit" in read_results(path, unit=UNIT).refused[0].reason
+    stated = read_results(path, unit=UNIT, stated_unit="eV/atom")
+    assert [r.value for r in stated.rows] == [1.5]
+    with pytest.raises(DataError, match="not in kJ/mol"):
+        read_results(path, unit=UNIT, stated_unit="kJ/mol")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "material_id"),
+        ("id,value\na,1\n", "'material_id'"),
+        ("material_id,energy\na,1\n", "'value'"),
+        ("material_id,value,value\na,1,2\n", "2 columns are called 'value'"),
+        ("material_id;value\na;1\n", "semicolons"),
+        ('material_id,value\na,"1\n', "no CSV"),
+    ],
+)
+def test_a_file_that_is_no_form_is_refused_as_a_whole(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        read_results(write(tmp_path, text), unit=UNIT)
+
+
+def test_a_missing_or_binary_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"none\.csv cannot be read"):
+        read_results(tmp_path / "none.csv", unit=UNIT)
+    (tmp_path / "table.csv").write_bytes(b"PK\x03\x04\xff\xfe")
+    with pytest.raises(DataError, match=r"table\.csv cannot be read"):
+        read_results(tmp_path / "table.csv", unit=UNIT)
+
+
+def test_a_file_saved_by_a_spreadsheet_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "results.csv"
+    path.write_bytes("material_id,unit,value\r\na,eV/atom,1\r\n".encode("utf-8-sig"))
+    assert [r.value for r in read_results(path, unit=UNIT).rows] == [1.0]
