@@ -134,6 +134,7 @@ def build_graphs(
     *,
     cutoff_angstrom: float,
     on_bad_structure: Literal["skip", "error"] = "skip",
+    may_be_none: bool = False,
     progress: Progress | None = None,
 ) -> tuple[CrystalGraphs, tuple[RejectedMaterial, ...]]:
     """Find all bonds of every crystal within the cut-off, as megnet's ``CrystalGraph`` does.
@@ -146,6 +147,7 @@ def build_graphs(
         structures: pymatgen structures, as many as ids.
         cutoff_angstrom: atoms at most this far apart are bonded.
         on_bad_structure: set bad structures aside, or stop at the first one.
+        may_be_none: whether bad structures only is an answer too, as for one block of many.
         progress: shows how many crystals are done.
 
     Returns:
@@ -154,7 +156,7 @@ def build_graphs(
     Raises:
         InputError: as many ids as structures were not given, or an id occurs twice.
         DataError: a bad structure, where ``on_bad_structure`` is ``"error"``; bad structures only,
-            whatever it is.
+            unless ``may_be_none``.
     """
     if len(ids) != len(structures):
         raise InputError(f"{len(ids)} ids for {len(structures)} structures; give one id each")
@@ -182,7 +184,7 @@ def build_graphs(
                 kept.append(material_id)
                 parts.append(graph)
             task.advance()
-    if rejected and not kept:
+    if rejected and not kept and not may_be_none:
         raise _none_left(rejected, cutoff_angstrom)
     return _join(kept, parts, cutoff_angstrom), tuple(rejected)
 

@@ -1,0 +1,144 @@
+"""A surrogate: a trained network with the Gaussian process on its latents, ready to predict with a σ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gpnet_ray.errors import InputError
+from gpnet_ray.gnn.network_state import NETWORK_FILE, NetworkState, load_network_state
+from gpnet_ray.gp.hyperparameters import Hyperparameters
+from gpnet_ray.gp.scaling import LatentScaler
+from gpnet_ray.latent_columns import latent_column, latent_matrix
+from gpnet_ray.types import FloatArray, LatentArray
+
+if TYPE_CHECKING:
+    from gpnet_ray.gp.posterior import Posterior
+
+__all__ = [
+    "GP_FILE",
+    "LABELLED_FILE",
+    "NETWORK_FOLDER",
+    "Surrogate",
+    "labelled_table",
+    "load_network",
+    "load_surrogate",
+]
+
+NETWORK_FOLDER, GP_FILE, LABELLED_FILE = "network", "gp.json", "labelled.parquet"
+MEGNET_SUFFIXES = (".hdf5", ".h5")
+
+
+@dataclass(frozen=True, eq=False)
+class Surrogate:
+    """All that a prediction with its σ depends on.
+
+    Attributes:
+        network: the network.
+        scaler: how its latents are scaled.
+        hyperparameters: of the Gaussian process on the scaled latents.
+        ids: the n labelled materials.
+        latents: float32 (n, d), not scaled.
+        labels: float64 (n,), target's unit.
+
+    Raises:
+        InputError: arrays that do not fit each other.
+    """
+
+    network: NetworkState
+    scaler: LatentScaler
+    hyperparameters: Hyperparameters
+    ids: tuple[str, ...]
+    latents: LatentArray
+    labels: FloatArray
+
+    def __post_init__(self) -> None:
+        n, d = len(self.ids), len(self.scaler.offset)
+        if self.latents.shape != (n, d) or self.labels.shape != (n,):
+            raise InputError(
+                f"{n} labelled materials with latents of shape {self.latents.shape} and labels of shape"
+                f" {self.labels.shape}; expected ({n}, {d}) and ({n},)"
+            )
+
+    def posterior(self) -> Posterior:
+        """Factorise the labelled points (imports TensorFlow)."""
+        from gpnet_ray.gp.posterior import Posterior
+
+        X = self.scaler.transform(self.latents)
+        return Posterior(self.hyperparameters, self.ids, X, self.labels)
+
+    def save(self, folder: Path) -> None:
+        """Write the surrogate into a folder: ``network/``, ``gp.json`` and ``labelled.parquet``."""
+        self.network.save(folder / NETWORK_FOLDER)
+        content = {
+            "hyperparameters": self.hyperparameters.to_json(),
+            "scaler": self.scaler.to_json(),
+        }
+        (folder / GP_FILE).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+        table = labelled_table(self.ids, self.latents, self.labels)
+        unit = {b"unit": self.network.unit.encode()}
+        pq.write_table(table.replace_schema_metadata(unit), folder / LABELLED_FILE)
+
+
+def load_network(path: Path) -> NetworkState:
+    """Read a network from wherever a user has one.
+
+    Args:
+        path: A network's folder, a surrogate's or a run's, or an ``.hdf5`` file that megnet wrote.
+
+    Raises:
+        InputError: there is no network, or it cannot be read.
+    """
+    if path.suffix.lower() in MEGNET_SUFFIXES:
+        from gpnet_ray.gnn.pretrained import load_pretrained
+
+        return load_pretrained(path)
+    if not path.is_dir():
+        raise InputError(
+            f"there is no network at {path}; name a folder written by 'train' or 'run', or an .hdf5 file"
+            " written by megnet"
+        )
+    inner = path / NETWORK_FOLDER
+    return load_network_state(inner if (inner / NETWORK_FILE).is_file() else path)
+
+
+def load_surrogate(path: Path) -> Surrogate | None:
+    """Read the surrogate that ``train`` or a finished ``run`` left in a folder.
+
+    A run's surrogate rests on all labels that the run has bought, whichever strategy asked for them.
+
+    Returns:
+        ``None`` where there is a network alone, so that no σ can be given.
+
+    Raises:
+        InputError: a file is missing or damaged.
+    """
+    network = load_network(path)
+    if not (path / GP_FILE).is_file():
+        return None
+    try:
+        content = json.loads((path / GP_FILE).read_bytes())
+        hyperparameters = Hyperparameters.from_json(content["hyperparameters"])
+        scaler = LatentScaler.from_json(content["scaler"])
+        table = pq.read_table(path / LABELLED_FILE)
+        ids = tuple(table.column("material_id").to_pylist())
+        latents = latent_matrix(table.column("latent"))
+        labels = np.asarray(table.column("label"), dtype=np.float64)
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowInvalid) as error:
+        raise InputError(
+            f"{path} holds no whole surrogate ({error}); finish the run with --resume, or train again"
+        ) from None
+    return Surrogate(network, scaler, hyperparameters, ids, latents, labels)
+
+
+def labelled_table(ids: Sequence[str], latents: LatentArray, labels: FloatArray) -> pa.Table:
+    """What the Gaussian process rests on: id, latent (n, d; not scaled) and label of every material."""
+    columns = {"material_id": list(ids), "latent": latent_column(latents), "label": labels}
+    return pa.table(columns)
