@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +15,10 @@ def small_ray() -> Iterator[None]:
 
     from gpnet_ray.actors.cluster import start_local_ray
 
-    start_local_ray(object_store_mebibytes=200, cpus=2)
-    yield
-    ray.shutdown()
+    # Workers import the modules that the tests' oracles are defined in.
+    paths = [str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+        start_local_ray(object_store_mebibytes=200, cpus=2)
+        yield
+        ray.shutdown()

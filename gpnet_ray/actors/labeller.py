@@ -25,4 +25,5 @@ class Labeller:
 
     def label(self, ids: Sequence[str], structures: Sequence[Structure]) -> list[LabelOutcome]:
         """Label materials; one outcome an id, in order."""
-        return self._oracle.label(ids, structures)
+        # An oracle that answers with something else than a list raises here, where it is known to.
+        return list(self._oracle.label(ids, structures))

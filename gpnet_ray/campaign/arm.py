@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -161,15 +162,14 @@ class Arm:
         """
         finished: list[PlannedCycle] = []
         outcomes: dict[str, LabelOutcome] = {}
-        while len(finished) < len(planned):
-            n_cycles = max(1, self._desk.look_ahead // self._selection.batch_size)
-            window = planned[len(finished) : len(finished) + n_cycles]
-            outcomes |= self._desk.label([i for cycle in window for i in cycle.ids])
-            for cycle in window:
-                finished.append(cycle)
-                task.advance()
-                if any(outcomes[i].status != "ok" for i in cycle.ids):
-                    return finished, outcomes
+        stream = self._desk.label([i for cycle in planned for i in cycle.ids])
+        for cycle in planned:
+            bought = list(islice(stream, len(cycle.ids)))
+            outcomes |= {outcome.material_id: outcome for outcome in bought}
+            finished.append(cycle)
+            task.advance()
+            if any(outcome.status != "ok" for outcome in bought):
+                break
         return finished, outcomes
 
     def _reset(self, start: StartingPoint) -> None:

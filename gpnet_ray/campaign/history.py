@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,8 @@ class RunHistory:
         run: The ``run`` event: settings, fingerprints, versions, when and by which command it began.
         labels: The outcome of every id that the oracle was asked for.
         measured: Outcomes that only measure errors.
+        asked: How often each material was handed to a labeller, by purpose and id.
+        faults: How often that brought no outcome, for which the material was tried again.
         cycles: For every strategy, the ids of each finished cycle.
         network: Fingerprint of the trained network, if it was trained.
         hyperparameters: Of the Gaussian process, if it was fitted.
@@ -28,6 +31,8 @@ class RunHistory:
     run: Mapping[str, Any] | None = None
     labels: dict[str, LabelOutcome] = field(default_factory=dict)
     measured: dict[str, LabelOutcome] = field(default_factory=dict)
+    asked: Counter[tuple[str, str]] = field(default_factory=Counter)
+    faults: Counter[tuple[str, str]] = field(default_factory=Counter)
     cycles: dict[str, dict[int, list[str]]] = field(default_factory=dict)
     network: str | None = None
     hyperparameters: Mapping[str, Any] | None = None
@@ -61,6 +66,12 @@ class RunHistory:
             outcome = LabelOutcome(**event["outcome"])
             known = self.labels if kind == "label" else self.measured
             known[outcome.material_id] = outcome
+        elif kind == "asked":
+            self.asked.update((event["for"], i) for i in event["ids"])
+        elif kind == "fault":
+            # That of a message with several materials is nobody's.
+            if len(event["ids"]) == 1:
+                self.faults[event["for"], event["ids"][0]] += 1
         elif kind == "cycle":
             self.cycles.setdefault(event["strategy"], {})[event["cycle"]] = list(event["ids"])
         elif kind == "network":
@@ -77,6 +88,7 @@ class RunHistory:
         """Drop failed outcomes, and of each strategy the cycles from the first that held one."""
         for material_id in ids:
             self.labels.pop(material_id, None)
+            self.faults.pop(("label", material_id), None)
         for strategy, cycles in self.cycles.items():
             touched = [number for number, picked in cycles.items() if ids.intersection(picked)]
             first = min(touched, default=len(cycles) + 1)

@@ -27,15 +27,21 @@ def _encode(event: Event) -> str:
     return json.dumps({"crc": f"{zlib.crc32(body.encode()):08x}", "event": json.loads(body)})
 
 
+RESERVE_BYTES = 64 * 1024
+"""Room kept free beside the journal for what is in flight when the disk is full: some 200 labels."""
+
+
 class Journal:
     """The one writer of a journal file; opens at its end and goes on with the numbering.
 
     Raises:
-        RunFolderError: another process writes this journal, or it is damaged.
+        RunFolderError: another process writes this journal, or it is damaged, or the disk is full.
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("a", encoding="utf-8")
+        self._path = path
+        # Unbuffered, so that what could not be written is not written later behind something else.
+        self._file = path.open("ab", buffering=0)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -43,24 +49,67 @@ class Journal:
             raise RunFolderError(
                 f"{path} is being written by another process; wait until that run has ended or stop it"
             ) from None
-        self.events = read_journal(path, repair=True)
-        """The events that were there when it was opened."""
+        try:
+            self.events = read_journal(path, repair=True)
+            """The events that were there when it was opened."""
+        except RunFolderError:
+            self._file.close()
+            raise
         self._number = len(self.events)
+        self._reserve = path.with_name(path.name + ".reserve")
+        self.takes_events = True
+        """False once an event could not be written, even with the room that is kept for it."""
+        try:
+            _write_whole(self._reserve, b"\0" * RESERVE_BYTES)
+        except OSError as error:
+            self.close()
+            raise self._full(error, "nothing was begun") from error
 
     def append(self, *events: Event) -> None:
-        """Write events, in order, and return once the disk has them."""
+        """Write events, in order, and return once the disk has them.
+
+        Raises:
+            RunFolderError: the disk is full or broken. Where room that is kept for this was enough
+                (``takes_events`` is still true), the events are in the journal all the same.
+        """
         if not events:
             return
-        lines = []
-        for event in events:
-            lines.append(_encode({"number": self._number, **event}) + "\n")
-            self._number += 1
-        self._file.write("".join(lines))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        lines = [_encode({"number": n, **e}) + "\n" for n, e in enumerate(events, self._number)]
+        content = "".join(lines).encode()
+        try:
+            self._write(content)
+        except OSError as error:
+            self._reserve.unlink(missing_ok=True)
+            try:
+                self._write(content)
+            except OSError as second:
+                self.takes_events = False
+                raise self._full(second, "the last events were not written") from second
+            self._number += len(events)
+            raise self._full(error, "all that was bought is in it") from error
+        self._number += len(events)
+
+    def _write(self, content: bytes) -> None:
+        """Write all or nothing."""
+        length = os.fstat(self._file.fileno()).st_size
+        try:
+            written = 0
+            while written < len(content):
+                written += os.write(self._file.fileno(), content[written:])
+            os.fsync(self._file.fileno())
+        except OSError:
+            self._file.truncate(length)
+            raise
+
+    def _full(self, error: OSError, state: str) -> RunFolderError:
+        return RunFolderError(
+            f"{self._path} cannot be written ({error.strerror}); {state}. Make room on the disk and go"
+            " on with --resume"
+        )
 
     def close(self) -> None:
         """Close the file."""
+        self._reserve.unlink(missing_ok=True)
         self._file.close()
 
     def __enter__(self) -> Journal:
@@ -73,6 +122,13 @@ class Journal:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def read_journal(path: Path, *, repair: bool = False) -> list[dict[str, Any]]:

@@ -1,139 +1,281 @@
-"""Where the driver buys labels: hands materials to the labellers, journals every outcome."""
+"""Where the driver buys labels: hands materials to the labellers, journals every try and outcome."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
-import ray
-import ray.exceptions
-
+from gpnet_ray.actors.labeller_crew import Report
 from gpnet_ray.campaign.history import RunHistory
-from gpnet_ray.campaign.journal import Journal
-from gpnet_ray.config import SelectionConfig
-from gpnet_ray.errors import OracleError
+from gpnet_ray.campaign.journal import Event, Journal
+from gpnet_ray.config import LabelsConfig, SelectionConfig
+from gpnet_ray.errors import OracleError, RunFolderError
 from gpnet_ray.oracles.protocol import LabelOutcome
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from pymatgen.core import Structure
 
-__all__ = ["LabelDesk", "check_failures"]
+__all__ = ["MIN_ASKED_BEFORE_STOPPING", "Crew", "LabelDesk", "check_failures"]
 
 LARGEST_CHUNK = 16
 CHUNK_SECONDS = 0.5
 """A message to a labeller holds as many materials as it labels in this time: one where a label takes
 hours, so that none waits for another; several where labels are quick, so that messages are few."""
 
+SHARE_OF_TIME_LIMIT = 0.25
+"""Nor does a message hold more than what takes this share of a label's time limit."""
+
 MIN_ASKED_BEFORE_STOPPING = 10
 """So that one early failure is not a share of 100 %."""
 
+Purpose: TypeAlias = Literal["label", "measured"]
+Key: TypeAlias = tuple[str, str]
+"""What for, and which material: a label of the loop and one that only measures are bought apart."""
+
+
+class Crew(Protocol):
+    """Who does the work; see :class:`gpnet_ray.actors.labeller_crew.LabellerCrew`."""
+
+    def __len__(self) -> int:
+        """How many labellers there are meant to be."""
+
+    @property
+    def n_idle(self) -> int:
+        """How many wait for work."""
+
+    def send(
+        self, purpose: str, ids: Sequence[str], structures: Sequence[Structure | None]
+    ) -> None:
+        """Give an idle labeller some materials."""
+
+    def next_report(self, timeout_seconds: float | None = None) -> Report | None:
+        """Wait for what becomes of one message."""
+
 
 class LabelDesk:
-    """Buys each label once, however many strategies ask for it."""
+    """Buys each label once, however many strategies ask for it and whatever happens to a labeller.
+
+    What a labeller is working on when :meth:`label` is left early stays with it: its outcome is
+    journaled when the desk is next asked for something, or when the desk closes.
+    """
 
     def __init__(
         self,
-        labellers: Sequence[Any],
-        structures: Mapping[str, Structure],
+        crew: Crew,
+        structures: Mapping[str, Structure | None],
         journal: Journal,
         history: RunHistory | None = None,
+        *,
+        settings: LabelsConfig | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Open the desk.
 
         Args:
-            labellers: Handles of the labeller actors.
+            crew: The labellers.
             structures: The crystal of every id that may be asked for.
-            journal: Where outcomes are written before they are used.
+            journal: Where tries and outcomes are written before they are used.
             history: An earlier journal of the same run; what is in it is not asked for again.
+            settings: Tries, pauses, look-ahead.
+            clock: Seconds, for the pauses.
         """
-        self._labellers, self._structures, self._journal = labellers, structures, journal
         history = history or RunHistory()
-        self._known, self._measured = dict(history.labels), dict(history.measured)
+        self._crew, self._structures, self._journal = crew, structures, journal
+        self._settings, self._clock = settings or LabelsConfig(), clock
+        self._known: dict[Key, LabelOutcome] = {
+            **{("label", i): outcome for i, outcome in history.labels.items()},
+            **{("measured", i): outcome for i, outcome in history.measured.items()},
+        }
+        self._n_asked, self._n_faults = Counter(history.asked), Counter(history.faults)
+        self._in_flight: set[Key] = set()
+        self._not_before: dict[Key, float] = {}
         self._chunk_size = 1
 
-    @property
-    def look_ahead(self) -> int:
-        """How many labels to ask for at once: enough for all labellers, no more than can be used."""
-        return 2 * len(self._labellers) * self._chunk_size
+    def __enter__(self) -> LabelDesk:
+        return self
 
-    def label(
-        self, ids: Sequence[str], on_outcome: Callable[[LabelOutcome], None] = lambda _: None
-    ) -> dict[str, LabelOutcome]:
-        """Return an outcome for every id, asking the oracle only for those never asked before.
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """After a run that ended well, wait for what was bought ahead: it is paid for."""
+        if kind is None:
+            self._collect_what_is_in_flight()
 
-        ``on_outcome`` is called for each new outcome, once the journal has it.
+    def label(self, ids: Sequence[str], *, all_needed: bool = False) -> Iterator[LabelOutcome]:
+        """Yield an outcome for every id, in order, while later ones are being labelled.
+
+        Args:
+            ids: Asked for in this order, unless they are known; each id once.
+            all_needed: Every one of them will be used, whatever comes of the others. Else no more
+                are bought ahead of the earliest pending one than ``labels.ahead_per_labeller`` says,
+                since the caller may leave after a failure.
 
         Raises:
-            OracleError: the oracle answered about other materials than those it was asked about.
+            OracleError: the oracle answered about other materials than those it was asked about;
+                nothing of that answer is believed, and what others are working on is kept.
+            ClusterError: all labellers were lost and no new one starts.
         """
-        self._fill(ids, self._known, "label", on_outcome)
-        return {i: self._known[i] for i in ids}
+        return self._stream("label", ids, all_needed=all_needed)
 
-    def measure(
-        self, ids: Sequence[str], on_outcome: Callable[[LabelOutcome], None] = lambda _: None
-    ) -> dict[str, LabelOutcome]:
-        """Return true values that only measure errors; the loop buys its labels all the same."""
-        self._fill(ids, self._measured, "measured", on_outcome)
-        return {i: self._measured[i] for i in ids}
+    def measure(self, ids: Sequence[str]) -> Iterator[LabelOutcome]:
+        """Yield true values that only measure errors; the loop buys its labels all the same.
 
-    def _fill(
-        self,
-        ids: Sequence[str],
-        known: dict[str, LabelOutcome],
-        event: str,
-        on_outcome: Callable[[LabelOutcome], None],
+        Raises:
+            OracleError, ClusterError: as :meth:`label`.
+        """
+        return self._stream("measured", ids, all_needed=True)
+
+    def _stream(
+        self, purpose: Purpose, ids: Sequence[str], *, all_needed: bool
+    ) -> Iterator[LabelOutcome]:
+        position = {material_id: place for place, material_id in enumerate(ids)}
+        unasked = deque(i for i in position if (purpose, i) not in self._known)
+        for place, material_id in enumerate(ids):
+            key = (purpose, material_id)
+            while key not in self._known:
+                end = len(ids) if all_needed else place + self._reach
+                self._hand_out(purpose, position, unasked, end)
+                self._take(self._crew.next_report(self._pause()))
+            yield self._known[key]
+
+    @property
+    def _reach(self) -> int:
+        """How many labels from the earliest pending one on may be bought."""
+        return max(1, self._settings.ahead_per_labeller * len(self._crew) * self._chunk_size)
+
+    def _hand_out(
+        self, purpose: Purpose, position: Mapping[str, int], unasked: deque[str], end: int
     ) -> None:
-        missing = [i for i in ids if i not in known]
-        if missing:
-            self._journal.append({"event": "asked", "for": event, "ids": missing})
-        for outcomes in self._ask(missing):
-            self._journal.append(*({"event": event, "outcome": asdict(o)} for o in outcomes))
-            for outcome in outcomes:
-                known[outcome.material_id] = outcome
-                on_outcome(outcome)
+        """Give every idle labeller something that stands before ``end``, as long as there is any."""
+        while self._crew.n_idle:
+            ids = self._due_again(purpose, position, end) or self._chunk(
+                purpose, position, unasked, end
+            )
+            if not ids:
+                return
+            self._journal.append({"event": "asked", "for": purpose, "ids": ids})
+            for material_id in ids:
+                self._n_asked[purpose, material_id] += 1
+                self._in_flight.add((purpose, material_id))
+            self._crew.send(purpose, ids, [self._structures[i] for i in ids])
 
-    def _ask(self, ids: Sequence[str]) -> Iterator[Sequence[LabelOutcome]]:
-        """Yield the labellers' answers as they come; all labellers work side by side.
+    def _due_again(self, purpose: Purpose, position: Mapping[str, int], end: int) -> list[str]:
+        """The first material whose pause after a fault is over; it travels alone."""
+        now = self._clock()
+        due = [
+            i
+            for (what_for, i), not_before in self._not_before.items()
+            if what_for == purpose and not_before <= now and position.get(i, end) < end
+        ]
+        first = sorted(due, key=position.__getitem__)[:1]
+        for material_id in first:
+            del self._not_before[purpose, material_id]
+        return first
 
-        When a labeller breaks down, what the others are working on is still waited for, since it
-        is paid for; then its error is raised.
-        """
-        left = list(ids)
-        idle = list(self._labellers)
-        running: dict[Any, tuple[Any, list[str], float]] = {}
-        broken: Exception | None = None
-        while running or (left and broken is None):
-            while left and idle and broken is None:
-                chunk, left = left[: self._chunk_size], left[self._chunk_size :]
-                labeller = idle.pop()
-                answer = labeller.label.remote(chunk, [self._structures[i] for i in chunk])
-                running[answer] = (labeller, chunk, time.monotonic())
-            (done,), _ = ray.wait(list(running), num_returns=1)
-            labeller, chunk, asked_at = running.pop(done)
-            try:
-                outcomes = _checked(ray.get(done), chunk)
-            except (ray.exceptions.RayError, OracleError) as error:
-                broken = broken or error
+    def _chunk(
+        self, purpose: Purpose, position: Mapping[str, int], unasked: deque[str], end: int
+    ) -> list[str]:
+        """The next materials that were not asked for, as many as one message holds."""
+        chunk: list[str] = []
+        while unasked and position[unasked[0]] < end and len(chunk) < self._chunk_size:
+            key = (purpose, unasked[0])
+            alone = self._n_faults[key] > 0
+            if alone and chunk:
+                break
+            material_id = unasked.popleft()
+            # Bought ahead by an earlier call, or on its way.
+            if key in self._known or key in self._in_flight or key in self._not_before:
                 continue
-            idle.append(labeller)
-            seconds_each = max((time.monotonic() - asked_at) / len(chunk), 1e-6)
-            self._chunk_size = max(1, min(LARGEST_CHUNK, int(CHUNK_SECONDS / seconds_each)))
-            yield outcomes
-        if broken is not None:
-            raise broken
+            chunk.append(material_id)
+            if alone:
+                break
+        return chunk
+
+    def _pause(self) -> float | None:
+        """Seconds until a material may be tried again; ``None`` where only labellers are waited for."""
+        if not (self._crew.n_idle and self._not_before):
+            return None
+        return max(0.0, min(self._not_before.values()) - self._clock())
+
+    def _collect_what_is_in_flight(self) -> None:
+        while self._in_flight:
+            self._take(self._crew.next_report())
+
+    def _take(self, report: Report | None) -> None:
+        """Journal what became of a message, then believe it."""
+        if report is None:
+            return
+        self._in_flight.difference_update((report.purpose, i) for i in report.ids)
+        try:
+            outcomes, events = self._read(report)
+            events += [{"event": report.purpose, "outcome": asdict(o)} for o in outcomes]
+            self._journal.append(*events)
+        except (OracleError, RunFolderError):
+            # What the others are working on is paid for.
+            self._collect_what_is_in_flight()
+            raise
+        self._known |= {(report.purpose, o.material_id): o for o in outcomes}
+
+    def _read(self, report: Report) -> tuple[list[LabelOutcome], list[Event]]:
+        """The outcomes that stand, and an event for every try that is made again."""
+        if report.outcomes is not None:
+            _check_answer(report)
+            self._set_chunk_size(report.seconds / len(report.ids))
+            answers = list(report.outcomes)
+        elif len(report.ids) == 1:
+            answers = [LabelOutcome(report.ids[0], "failed", None, report.fault, 1, report.seconds)]
+        else:
+            # It is nobody's fault as long as nobody knows whose it is: each is asked about alone.
+            return [], [self._try_again(report.purpose, report.ids, report.fault, 0.0)]
+        final: list[LabelOutcome] = []
+        events: list[Event] = []
+        for outcome in answers:
+            key = (report.purpose, outcome.material_id)
+            if self._is_tried_again(key, outcome, report):
+                self._n_faults[key] += 1
+                pause = self._settings.backoff_seconds * 2.0 ** (self._n_faults[key] - 1)
+                pause = min(pause, self._settings.longest_backoff_seconds)
+                events.append(self._try_again(report.purpose, [key[1]], outcome.reason, pause))
+            else:
+                tries = self._n_asked[key] - 1 + outcome.tries
+                final.append(replace(outcome, tries=tries))
+        return final, events
+
+    def _is_tried_again(self, key: Key, outcome: LabelOutcome, report: Report) -> bool:
+        if outcome.status == "ok" or self._n_faults[key] + 1 >= self._settings.tries:
+            return False
+        broke_down = report.outcomes is None and not report.out_of_time
+        return broke_down or outcome.status in self._settings.retry_statuses
+
+    def _try_again(
+        self, purpose: str, ids: Sequence[str], reason: str, pause_seconds: float
+    ) -> Event:
+        not_before = self._clock() + pause_seconds
+        self._not_before |= {(purpose, i): not_before for i in ids}
+        return {"event": "fault", "for": purpose, "ids": list(ids), "reason": reason}
+
+    def _set_chunk_size(self, seconds_each: float) -> None:
+        seconds = CHUNK_SECONDS
+        if self._settings.time_limit_seconds is not None:
+            seconds = min(seconds, SHARE_OF_TIME_LIMIT * self._settings.time_limit_seconds)
+        self._chunk_size = max(1, min(LARGEST_CHUNK, int(seconds / max(seconds_each, 1e-6))))
 
 
-def _checked(outcomes: Sequence[LabelOutcome], asked: Sequence[str]) -> Sequence[LabelOutcome]:
-    answered = [outcome.material_id for outcome in outcomes]
-    if answered != list(asked):
+def _check_answer(report: Report) -> None:
+    answered = [getattr(outcome, "material_id", outcome) for outcome in report.outcomes or ()]
+    if answered != list(report.ids):
         raise OracleError(
-            f"the oracle was asked about {list(asked)} and answered about {answered};"
+            f"the oracle was asked about {list(report.ids)} and answered about {answered};"
             " an oracle must give one outcome an id, in the order asked"
         )
-    return outcomes
 
 
 def check_failures(

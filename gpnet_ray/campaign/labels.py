@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from itertools import chain
+from typing import Any
 
 import ray
 
-from gpnet_ray.actors.cluster import kill_actors, wait_until_ready
+from gpnet_ray.actors.cluster import wait_until_ready
 from gpnet_ray.actors.labeller import Labeller
+from gpnet_ray.actors.labeller_crew import LabellerCrew
 from gpnet_ray.campaign.context import RunContext
 from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.label_desk import LabelDesk, check_failures
@@ -24,15 +27,26 @@ def open_desk(
     context: RunContext, problem: Problem, journal: Journal, stack: ExitStack
 ) -> LabelDesk:
     """Start the labeller actors and open the desk that hands materials to them."""
-    resources = context.config.resources
+    resources, settings = context.config.resources, context.config.labels
     options = context.actor_options(gpu=False)
-    actor = ray.remote(Labeller).options(**options)
     oracle = ray.put(context.oracle)
-    labellers = [actor.remote(oracle) for _ in range(resources.labellers)]
-    stack.callback(kill_actors, labellers)
+
+    def hire() -> Any:
+        return ray.remote(Labeller).options(**options).remote(oracle)
+
+    labellers = [hire() for _ in range(resources.labellers)]
+    crew = LabellerCrew(
+        labellers,
+        hire,
+        time_limit_seconds=settings.time_limit_seconds,
+        start_deadline_seconds=resources.start_deadline_seconds,
+        notify=context.progress.line,
+    )
+    stack.callback(crew.close)
     wait_until_ready(labellers, options, resources)
     structures = dict(zip(problem.dataset.ids, problem.dataset.structures, strict=True))
-    return LabelDesk(labellers, structures, journal, context.history)
+    desk = LabelDesk(crew, structures, journal, context.history, settings=settings)
+    return stack.enter_context(desk)
 
 
 def true_values(
@@ -51,21 +65,25 @@ def true_values(
         return dict(zip(dataset.ids, dataset.targets.tolist(), strict=True)), ()
     measured = split.pool if _measures_pool(context) else ()
     total = len(split.train) + len(split.test) + len(measured)
+    outcomes: list[LabelOutcome] = []
+    failed: list[LabelOutcome] = []
     with (
         context.timed("labels"),
         context.progress.task("Labelling", total=total, unit="labels") as task,
     ):
-
-        def advance(_: LabelOutcome) -> None:
+        bought = desk.label([*split.train, *split.test], all_needed=True)
+        for outcome in chain(bought, desk.measure(measured)):
             task.advance()
-
-        outcomes = desk.label([*split.train, *split.test], advance)
-        outcomes |= desk.measure(measured, advance)
-    reference = {i: o.value for i, o in outcomes.items() if o.value is not None}
+            outcomes.append(outcome)
+            if outcome.status != "ok":
+                failed.append(outcome)
+                # An oracle that labels nothing at all is not asked about everything.
+                if len(failed) == len(outcomes):
+                    check_failures(failed, len(failed), context.config.selection, what="materials")
+    reference = {o.material_id: o.value for o in outcomes if o.value is not None}
     context.folder.write_table(
         context.folder.reference, reference_table(reference), unit=dataset.unit
     )
-    failed = [o for o in outcomes.values() if o.status != "ok"]
     check_failures(failed, len(outcomes), context.config.selection, what="materials")
     where = f"oracle {context.oracle.name}"
     return reference, tuple(

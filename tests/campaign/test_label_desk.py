@@ -1,0 +1,275 @@
+"""The label desk over simulated labellers and a simulated clock: order, look-ahead, tries, pauses."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gpnet_ray.actors.labeller_crew import Report
+from gpnet_ray.campaign.history import RunHistory
+from gpnet_ray.campaign.journal import Journal, read_journal
+from gpnet_ray.campaign.label_desk import LabelDesk
+from gpnet_ray.config import LabelsConfig
+from gpnet_ray.errors import OracleError
+from gpnet_ray.oracles.protocol import LabelOutcome
+
+IDS = tuple(f"mp-{n}" for n in range(40))
+
+
+def ok(material_id: str) -> LabelOutcome:
+    return LabelOutcome(material_id, "ok", float(material_id.removeprefix("mp-")), "", 1, 1.0)
+
+
+def failed(material_id: str) -> LabelOutcome:
+    return LabelOutcome(material_id, "failed", None, "no convergence", 1, 1.0)
+
+
+Answer = LabelOutcome | str
+"""An outcome, or the fault of a labeller that gave none."""
+
+
+class SimulatedCrew:
+    """Labellers that take simulated seconds; ``answer`` says what comes of a material's n-th try."""
+
+    def __init__(
+        self,
+        size: int,
+        answer: Callable[[str, int], Answer] = lambda i, _: ok(i),
+        seconds: Callable[[str], float] = lambda _: 1.0,
+    ) -> None:
+        self.size, self.answer, self.seconds = size, answer, seconds
+        self.now, self.n_idle = 0.0, size
+        self.asked: list[str] = []
+        self.asked_at: dict[str, list[float]] = {}
+        self.out_of_time: set[str] = set()
+        self._due: list[tuple[float, int, str, tuple[str, ...]]] = []
+
+    def __len__(self) -> int:
+        return self.size
+
+    def clock(self) -> float:
+        return self.now
+
+    def send(self, purpose: str, ids: Sequence[str], structures: Sequence[Any]) -> None:
+        assert len(ids) == len(structures)
+        assert self.n_idle > 0
+        self.n_idle -= 1
+        self.asked += ids
+        for material_id in ids:
+            self.asked_at.setdefault(material_id, []).append(self.now)
+        done = self.now + sum(self.seconds(i) for i in ids)
+        heapq.heappush(self._due, (done, len(self.asked), purpose, tuple(ids)))
+
+    def next_report(self, timeout_seconds: float | None = None) -> Report | None:
+        until = float("inf") if timeout_seconds is None else self.now + timeout_seconds
+        if not self._due or self._due[0][0] > until:
+            assert until < float("inf"), "the desk would wait for ever"
+            self.now = until
+            return None
+        self.now, _, purpose, ids = heapq.heappop(self._due)
+        self.n_idle += 1
+        answers = [self.answer(i, len(self.asked_at[i])) for i in ids]
+        faults = [a for a in answers if isinstance(a, str)]
+        seconds = sum(self.seconds(i) for i in ids)
+        if faults:
+            late = bool(self.out_of_time.intersection(ids))
+            return Report(purpose, ids, None, faults[0], late, seconds)
+        return Report(purpose, ids, answers, "", False, seconds)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.jsonl"
+
+
+def desk_over(crew: SimulatedCrew, journal: Journal, **settings: Any) -> LabelDesk:
+    return LabelDesk(
+        crew,
+        dict.fromkeys(IDS),
+        journal,
+        RunHistory.of(journal.events),
+        settings=LabelsConfig(**settings),
+        clock=crew.clock,
+    )
+
+
+def random_seconds(seed: int) -> Callable[[str], float]:
+    drawn = dict(zip(IDS, np.random.default_rng(seed).exponential(100.0, len(IDS)), strict=True))
+    return lambda i: 1.0 + drawn[i]
+
+
+def labels_in(path: Path, event: str = "label") -> list[LabelOutcome]:
+    return [LabelOutcome(**e["outcome"]) for e in read_journal(path) if e["event"] == event]
+
+
+def test_outcomes_come_in_the_order_asked_whoever_is_done_first(path: Path) -> None:
+    crew = SimulatedCrew(8, seconds=random_seconds(0))
+    with Journal(path) as journal, desk_over(crew, journal) as desk:
+        assert [o.material_id for o in desk.label(IDS)] == list(IDS)
+    journaled = [o.material_id for o in labels_in(path)]
+    assert sorted(journaled) == sorted(IDS)
+    assert journaled != list(IDS), "the test is of labels that overtake one another"
+
+
+def test_no_labeller_waits_while_there_is_something_to_label(path: Path) -> None:
+    seconds = random_seconds(1)
+    crew = SimulatedCrew(8, seconds=seconds)
+    with Journal(path) as journal, desk_over(crew, journal) as desk:
+        list(desk.label(IDS, all_needed=True))
+    # Graham's bound of list scheduling: a barrier anywhere would break it.
+    times = [seconds(i) for i in IDS]
+    assert crew.now <= sum(times) / 8 + max(times)
+
+
+@pytest.mark.parametrize("ahead", [1, 3])
+def test_no_more_is_bought_ahead_of_a_pending_label_than_is_said(path: Path, ahead: int) -> None:
+    crew = SimulatedCrew(4, seconds=lambda i: 1000.0 if i == "mp-5" else 1.0)
+    with Journal(path) as journal, desk_over(crew, journal, ahead_per_labeller=ahead) as desk:
+        stream = desk.label(IDS)
+        assert [next(stream).material_id for _ in range(5)] == list(IDS[:5])
+        next(stream)
+        assert set(crew.asked) == set(IDS[: 5 + 4 * ahead])
+
+
+def test_what_a_left_call_had_asked_for_is_kept_and_not_asked_again(path: Path) -> None:
+    crew = SimulatedCrew(4, answer=lambda i, _: failed(i) if i == "mp-0" else ok(i))
+    with Journal(path) as journal, desk_over(crew, journal) as desk:
+        first = next(iter(desk.label(IDS)))
+        assert first.status == "failed"
+        # Planned again: another order, without some of those that are on their way.
+        again = [IDS[9], IDS[2], IDS[7]]
+        assert [o.material_id for o in desk.label(again)] == again
+    assert len(crew.asked) == len(set(crew.asked))
+    assert {o.material_id for o in labels_in(path)} == set(crew.asked), "paid for and lost"
+
+
+def test_a_measured_value_is_no_label(path: Path) -> None:
+    crew = SimulatedCrew(2)
+    with Journal(path) as journal, desk_over(crew, journal) as desk:
+        list(desk.measure(IDS[:3]))
+        list(desk.label(IDS[:3]))
+        list(desk.label(IDS[:3]))
+    assert sorted(crew.asked) == sorted(2 * IDS[:3])
+    assert len(labels_in(path)) == len(labels_in(path, "measured")) == 3
+
+
+def test_an_oracle_that_raises_is_tried_again_after_growing_pauses(path: Path) -> None:
+    crew = SimulatedCrew(1, answer=lambda i, n: ok(i) if n == 4 else "OSError: licence server")
+    with Journal(path) as journal:
+        desk = desk_over(crew, journal, tries=4, backoff_seconds=5, longest_backoff_seconds=8)
+        (outcome,) = desk.label(IDS[:1])
+    assert (outcome.status, outcome.tries) == ("ok", 4)
+    # One second a try; pauses of 5 s, then 10 s and 20 s cut to 8 s.
+    assert crew.asked_at["mp-0"] == [0.0, 6.0, 15.0, 24.0]
+    faults = [e for e in read_journal(path) if e["event"] == "fault"]
+    assert [e["reason"] for e in faults] == 3 * ["OSError: licence server"]
+
+
+def test_others_are_labelled_while_one_pauses(path: Path) -> None:
+    crew = SimulatedCrew(1, answer=lambda i, n: "OSError: x" if (i, n) == ("mp-0", 1) else ok(i))
+    with Journal(path) as journal:
+        desk = desk_over(crew, journal, backoff_seconds=10)
+        assert [o.material_id for o in desk.label(IDS[:5], all_needed=True)] == list(IDS[:5])
+    assert crew.now == 12.0  # a second, ten of pause in which the other four are labelled, a second
+
+
+def test_what_raises_at_every_try_has_failed_with_its_reason(path: Path) -> None:
+    crew = SimulatedCrew(2, answer=lambda i, _: "ValueError: no pseudopotential of Og")
+    with Journal(path) as journal:
+        (outcome,) = desk_over(crew, journal, tries=3).label(IDS[:1])
+    assert outcome.status == "failed"
+    assert outcome.reason == "ValueError: no pseudopotential of Og"
+    assert outcome.tries == len(crew.asked) == 3
+    assert labels_in(path) == [outcome]
+
+
+@pytest.mark.parametrize("retried", [(), ("failed",)])
+def test_an_answer_failed_is_tried_again_only_where_that_is_wanted(
+    path: Path, retried: tuple[str, ...]
+) -> None:
+    crew = SimulatedCrew(1, answer=lambda i, n: ok(i) if n == 3 else failed(i))
+    with Journal(path) as journal:
+        (outcome,) = desk_over(crew, journal, tries=3, retry_statuses=retried).label(IDS[:1])
+    assert (outcome.status, outcome.tries) == (("ok", 3) if retried else ("failed", 1))
+
+
+def test_a_label_that_takes_too_long_has_failed_at_once(path: Path) -> None:
+    crew = SimulatedCrew(1, answer=lambda i, _: "no label within 60 s")
+    crew.out_of_time = {"mp-0"}
+    with Journal(path) as journal:
+        (outcome,) = desk_over(crew, journal, tries=3).label(IDS[:1])
+    assert (outcome.status, outcome.reason, outcome.tries) == ("failed", "no label within 60 s", 1)
+
+
+def test_one_that_kills_its_labeller_costs_the_others_in_its_message_no_try(path: Path) -> None:
+    # So quick that after the first one 16 travel together.
+    crew = SimulatedCrew(
+        1, answer=lambda i, _: "lost" if i == "mp-9" else ok(i), seconds=lambda _: 0.001
+    )
+    with Journal(path) as journal:
+        outcomes = list(desk_over(crew, journal, tries=2).label(IDS[:17], all_needed=True))
+    assert [o.status for o in outcomes] == ["failed" if i == "mp-9" else "ok" for i in IDS[:17]]
+    counts = Counter(crew.asked)
+    assert counts["mp-0"] == 1
+    assert all(counts[i] == 2 for i in set(IDS[1:17]) - {"mp-9"})
+    assert counts["mp-9"] == 3  # with the others, then twice alone
+    assert [o.tries for o in outcomes] == [counts[i] for i in IDS[:17]]
+
+
+def test_tries_before_the_driver_was_killed_count(path: Path) -> None:
+    asked = {"event": "asked", "for": "label", "ids": ["mp-0"]}
+    fault = {"event": "fault", "for": "label", "ids": ["mp-0"], "reason": "lost"}
+    with Journal(path) as journal:
+        journal.append(asked, fault, asked)  # the driver dies here: nobody's fault
+    crew = SimulatedCrew(1, answer=lambda i, _: "lost")
+    with Journal(path) as journal:
+        (outcome,) = desk_over(crew, journal, tries=3).label(IDS[:1])
+    assert len(crew.asked) == 2
+    assert outcome.tries == 4
+
+
+def test_failures_forgotten_on_request_have_all_their_tries_again(path: Path) -> None:
+    crew = SimulatedCrew(1, answer=lambda i, _: "lost")
+    with Journal(path) as journal:
+        list(desk_over(crew, journal, tries=2).label(IDS[:1]))
+        journal.append({"event": "retry", "ids": ["mp-0"]})
+    crew = SimulatedCrew(1, answer=lambda i, n: ok(i) if n == 2 else "lost")
+    with Journal(path) as journal:
+        (outcome,) = desk_over(crew, journal, tries=2).label(IDS[:1])
+    assert (outcome.status, outcome.tries) == ("ok", 4)
+
+
+def test_an_answer_about_another_material_stops_before_anything_of_it_is_journaled(
+    path: Path,
+) -> None:
+    crew = SimulatedCrew(
+        3,
+        answer=lambda i, _: ok("mp-39") if i == "mp-0" else ok(i),
+        seconds=lambda i: 1.0 if i == "mp-0" else 50.0,
+    )
+    with Journal(path) as journal:
+        desk = desk_over(crew, journal)
+        with pytest.raises(OracleError, match=r"asked about \['mp-0'\] and answered .*'mp-39'"):
+            list(desk.label(IDS))
+    # What the other two were working on is paid for; nobody was asked for more.
+    assert [o.material_id for o in labels_in(path)] == ["mp-1", "mp-2"]
+    assert crew.asked == list(IDS[:3])
+
+
+def test_after_an_error_the_desk_does_not_wait_for_what_was_bought_ahead(path: Path) -> None:
+    crew = SimulatedCrew(2, seconds=lambda i: 1.0 if i == "mp-0" else 1e6)
+
+    def interrupted() -> None:
+        with Journal(path) as journal, desk_over(crew, journal) as desk:
+            next(desk.label(IDS))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert crew.now < 1e6
