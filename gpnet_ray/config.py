@@ -10,11 +10,13 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import resources as importlib_resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from gpnet_ray.config_section import Count, Fraction, NotNegative, Positive, Section
 from gpnet_ray.errors import InputError, nearest_name_hint
+from gpnet_ray.oracles.settings import OracleConfig
 
 __all__ = [
     "KERNELS",
@@ -53,16 +55,8 @@ LAYERS: tuple[Layer, ...] = ("readout_0", "readout_1")
 LATENT_SCALINGS: tuple[LatentScaling, ...] = ("min-max", "standard", "none")
 STRATEGIES: tuple[Strategy, ...] = ("max-sigma", "random", "top-k", "distance")
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(ge=1)]
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-
-class DataConfig(_Section):
+class DataConfig(Section):
     """Where crystals and targets come from; without ``dataset``, the embedded hypothetical oxides."""
 
     dataset: Path | None = None
@@ -75,17 +69,17 @@ class DataConfig(_Section):
     """How many embedded hypothetical oxides to generate when no dataset is given."""
     label_pool_beforehand: bool | None = None
     """Whether an oracle computes the pool's labels before the loop, to measure the error on what is
-    not yet labelled; ``null``: only for the embedded oxides, whose model costs nothing."""
+    not yet labelled; ``null``: only those of the ionic model, which cost nothing."""
 
 
-class SplitConfig(_Section):
+class SplitConfig(Section):
     """How many materials start labelled and how many only measure the error; the rest is the pool."""
 
     n_train: Annotated[int, Field(ge=10)] = 500
     n_test: Annotated[int, Field(ge=2)] = 400
 
 
-class NetworkConfig(_Section):
+class NetworkConfig(Section):
     """Architecture of the MEGNet (Chen et al., Chem. Mater. 31, 3564 (2019), doi:10.1021/acs.chemmater.9b01294)."""
 
     cutoff_angstrom: Positive = 4.0
@@ -101,7 +95,7 @@ class NetworkConfig(_Section):
     """Whose activations are the latent vectors: ``readout_0`` has ``n2`` units, ``readout_1`` ``n3``."""
 
 
-class TrainingConfig(_Section):
+class TrainingConfig(Section):
     """One-cycle training of the network."""
 
     epochs: Count = 80
@@ -122,7 +116,7 @@ class TrainingConfig(_Section):
     """How often the state of the training is written to disk, for ``--resume``."""
 
 
-class GpConfig(_Section):
+class GpConfig(Section):
     """The Gaussian process on the latent vectors."""
 
     kernel: Kernel = "laplacian"
@@ -141,7 +135,7 @@ class GpConfig(_Section):
     adam_learning_rate: Positive = 0.01
     starts: Count = 1
     """Searches, the first from the initial values and the others from seeded points; the best wins."""
-    penalty: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    penalty: NotNegative = 0.0
     """Weight λ of λ/2 · Σ (log θ − log θ₀)², added to the negative log likelihood; θ₀ are the labels'
     standard deviation, the median distance, and a tenth of the deviation for the noise. It keeps
     parameters that few labels do not determine from running away."""
@@ -152,7 +146,7 @@ class GpConfig(_Section):
     the price of variances that are wrong by about 1e-6 of the prior's, so that picks differ in the end."""
 
 
-class SelectionConfig(_Section):
+class SelectionConfig(Section):
     """The active-learning loop."""
 
     strategies: tuple[Strategy, ...] = ("max-sigma", "random")
@@ -175,7 +169,7 @@ class SelectionConfig(_Section):
         return self
 
 
-class LabelsConfig(_Section):
+class LabelsConfig(Section):
     """How the oracle is asked, and what happens when it raises, dies, hangs or finds no label.
 
     None of this is part of what a run is of: a resumed run may be given other values.
@@ -185,9 +179,9 @@ class LabelsConfig(_Section):
     """How often a material is tried whose oracle raised or died, before it is set aside as failed."""
     retry_statuses: tuple[Literal["failed", "unconverged"], ...] = ()
     """What the oracle itself answers (or a time limit makes of it) and is tried again all the same."""
-    backoff_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
+    backoff_seconds: NotNegative = 1.0
     """Pause before the second try; it doubles before every further one."""
-    longest_backoff_seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60.0
+    longest_backoff_seconds: NotNegative = 60.0
     time_limit_seconds: Positive | None = None
     """How long a label may take; then its labeller is killed and the label has failed; ``null``: as long
     as it takes."""
@@ -196,7 +190,7 @@ class LabelsConfig(_Section):
     one fails, the loop picks others and may never need them."""
 
 
-class ResourcesConfig(_Section):
+class ResourcesConfig(Section):
     """How the work is laid over the Ray cluster."""
 
     address: str | None = None
@@ -211,7 +205,17 @@ class ResourcesConfig(_Section):
     """How long to wait for the actors before giving up with what was asked and what there is."""
 
 
-class Config(_Section):
+_ORACLE_UPKEEP: Final[dict[str, Any]] = {
+    "note": True,
+    "files_dir": True,
+    "keep_files": True,
+    "table": {"mean_seconds", "std_seconds"},
+    "command": {"time_limit_seconds"},
+}
+"""Settings of the oracle that change no label, so that a resumed run may be given others."""
+
+
+class Config(Section):
     """Everything that a run depends on."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
@@ -224,6 +228,7 @@ class Config(_Section):
     training: TrainingConfig = TrainingConfig()
     gp: GpConfig = GpConfig()
     selection: SelectionConfig = SelectionConfig()
+    oracle: OracleConfig = OracleConfig()
     labels: LabelsConfig = LabelsConfig()
     resources: ResourcesConfig = ResourcesConfig()
 
@@ -249,6 +254,7 @@ class Config(_Section):
                 "labels": True,
                 "resources": True,
                 "data": {"dataset"},
+                "oracle": _ORACLE_UPKEEP,
                 "training": {"checkpoint_every_epochs"},
             },
         )

@@ -110,7 +110,7 @@ class Campaign:
         self._context = RunContext(
             config,
             RunFolder(config.run_dir(dataset.source)),
-            oracle or table_oracle(dataset),
+            oracle or table_oracle(dataset, config),
             progress or NullProgress(),
         )
 

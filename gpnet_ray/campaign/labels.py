@@ -18,6 +18,7 @@ from gpnet_ray.campaign.preparation import Problem
 from gpnet_ray.campaign.tables import reference_table
 from gpnet_ray.data.dataset import RejectedMaterial
 from gpnet_ray.data.splits import Split
+from gpnet_ray.oracles.ionic import IonicOracle
 from gpnet_ray.oracles.protocol import LabelOutcome
 
 __all__ = ["open_desk", "true_values"]
@@ -92,6 +93,6 @@ def true_values(
 
 
 def _measures_pool(context: RunContext) -> bool:
-    data = context.config.data
-    wanted = data.label_pool_beforehand
-    return data.dataset is None if wanted is None else wanted
+    wanted = context.config.data.label_pool_beforehand
+    # Any other oracle may take hours for each label.
+    return context.oracle.name == IonicOracle.name if wanted is None else wanted

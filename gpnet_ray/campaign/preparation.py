@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from gpnet_ray.config import Config
+from gpnet_ray.config import Config, DataConfig
 from gpnet_ray.data.dataset import MaterialsDataset, RejectedMaterial
+from gpnet_ray.data.hypothetical_oxides import SOURCE as HYPOTHETICAL
 from gpnet_ray.data.splits import Split, make_split
 from gpnet_ray.errors import InputError
 from gpnet_ray.gnn.graphs import CrystalGraphs, build_graphs
 from gpnet_ray.gnn.network_state import NetworkState
+from gpnet_ray.oracles.factory import DescribedOracle, NeedsReferences, make_oracle
+from gpnet_ray.oracles.ionic import IonicOracle
 from gpnet_ray.oracles.protocol import Oracle
 from gpnet_ray.progress import Progress
+from gpnet_ray.seeds import derive_seed
 from gpnet_ray.types import FloatArray
 
 __all__ = [
@@ -22,6 +26,7 @@ __all__ = [
     "check_network",
     "check_oracle",
     "check_pool_is_large_enough",
+    "configured_oracle",
     "load_dataset",
     "screen",
     "split_problem",
@@ -48,40 +53,101 @@ class Problem:
 
 
 def load_dataset(config: Config, progress: Progress) -> tuple[MaterialsDataset, Oracle | None]:
-    """Read the configured dataset with its hidden labels, or generate the embedded oxides.
+    """Read the configured dataset, or generate the embedded oxides, with the oracle for their labels.
 
     Returns:
-        The dataset, and the oracle that computes its labels; ``None`` where it brings its own.
+        The dataset, and the oracle that computes its labels; ``None`` where its own targets are the
+        labels.
 
     Raises:
         DataError: the dataset cannot be used; see :func:`gpnet_ray.data.readers.read_dataset`.
-        InputError: columns are named, but no dataset.
+        InputError: columns are named, but no dataset; the oracle cannot be set up as configured, or
+            has no reference energy of an element.
     """
     data = config.data
+    kind = config.oracle.kind or ("ionic" if data.dataset is None else "table")
+    if kind == "table":
+        return _read(config, progress, with_targets=True), None
+    oracle = configured_oracle(config)
     if data.dataset is None:
-        named = data.model_fields_set & {"target", "unit", "id_column", "structure_column"}
-        if named:
-            raise InputError(
-                f"{', '.join(sorted(named))} given without a dataset, and the embedded oxides have"
-                " their own; name the file with --dataset, or leave it out"
-            )
+        _check_no_columns_named(data, kind)
         from gpnet_ray.data.hypothetical_oxides import hypothetical_dataset
-        from gpnet_ray.oracles.ionic import IonicOracle
 
         dataset = hypothetical_dataset(data.hypothetical_count, seed=config.seed, progress=progress)
-        return dataset, IonicOracle()
+    else:
+        dataset = _read(config, progress, with_targets=False)
+    dataset = _described(dataset, oracle, config)
+    _check_references(oracle, dataset)
+    return dataset, oracle
+
+
+def _described(
+    dataset: MaterialsDataset, oracle: DescribedOracle, config: Config
+) -> MaterialsDataset:
+    """The dataset with the name, unit and plain words of what the oracle computes."""
+    data, ionic = config.data, oracle.name == IonicOracle.name
+    note = oracle.label_note
+    if data.dataset is None:
+        note = dataset.label_note if ionic else f"{note}; the crystals are hypothetical"
+    target = data.target if "target" in data.model_fields_set or not ionic else IonicOracle.target
+    return replace(dataset, target=target, unit=data.unit, label_note=config.oracle.note or note)
+
+
+def configured_oracle(config: Config) -> DescribedOracle:
+    """Make and check the oracle that the configuration names; without a kind, the ionic model.
+
+    Raises:
+        InputError: it cannot be set up as configured.
+    """
+    settings = config.oracle
+    settings = settings if settings.kind else settings.model_copy(update={"kind": "ionic"})
+    source = str(config.data.dataset or HYPOTHETICAL)
+    files_dir = config.run_dir(source) / "label_files"
+    return make_oracle(settings, unit=config.data.unit, files_dir=files_dir)
+
+
+def _read(config: Config, progress: Progress, *, with_targets: bool) -> MaterialsDataset:
     from gpnet_ray.data.readers import read_dataset
 
-    dataset = read_dataset(
+    data = config.data
+    if data.dataset is None:
+        raise InputError(
+            "oracle.kind table looks labels up in a dataset, and none is given; name the file with"
+            " --dataset, or choose the oracle ionic, ase or command"
+        )
+    return read_dataset(
         data.dataset,
         target=data.target,
         unit=data.unit,
+        with_targets=with_targets,
         id_column=data.id_column,
         structure_column=data.structure_column,
         on_bad_structure=data.on_bad_structure,
         progress=progress,
     )
-    return dataset, None
+
+
+def _check_no_columns_named(data: DataConfig, kind: str) -> None:
+    columns = {"id_column", "structure_column"} | ({"target", "unit"} if kind == "ionic" else set())
+    named = sorted(data.model_fields_set & columns)
+    if named:
+        raise InputError(
+            f"{', '.join(named)} given without a dataset, and the embedded oxides have"
+            " their own; name the file with --dataset, or leave it out"
+        )
+
+
+def _check_references(oracle: Oracle, dataset: MaterialsDataset) -> None:
+    """Refuse crystals of elements whose reference energy is not known, before anything is computed."""
+    if not isinstance(oracle, NeedsReferences):
+        return
+    missing = oracle.missing_references(dataset.structures)
+    if missing:
+        listing = ", ".join(f"{symbol} ({n} crystals)" for symbol, n in missing.items())
+        raise InputError(
+            f"oracle.ase.references has no energy of {listing}; add them (eV/atom, from the same"
+            f" calculator), or leave these crystals out of {dataset.source}"
+        )
 
 
 def check_oracle(dataset: MaterialsDataset, oracle: Oracle | None) -> None:
@@ -123,7 +189,7 @@ def check_network(network: NetworkState, dataset: MaterialsDataset, config: Conf
             )
 
 
-def table_oracle(dataset: MaterialsDataset) -> Oracle:
+def table_oracle(dataset: MaterialsDataset, config: Config) -> Oracle:
     """The oracle that looks hidden labels up in the dataset itself (the paper's way)."""
     from gpnet_ray.oracles.table import TableOracle
 
@@ -132,7 +198,8 @@ def table_oracle(dataset: MaterialsDataset) -> Oracle:
             f"{dataset.source} has no targets; give Campaign an oracle that computes them"
         )
     values = dict(zip(dataset.ids, dataset.targets.tolist(), strict=True))
-    return TableOracle(values, unit=dataset.unit)
+    seed = derive_seed(config.seed, "simulated labels")
+    return TableOracle(values, unit=dataset.unit, simulated=config.oracle.table, seed=seed)
 
 
 def screen(dataset: MaterialsDataset, config: Config, progress: Progress) -> Problem:

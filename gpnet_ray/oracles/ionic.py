@@ -34,6 +34,8 @@ class IonicOracle:
 
     name = "ionic"
     unit = "eV/atom"
+    target = "ionic_energy_per_atom"
+    label_note = "energies of a simple ionic model, not DFT"
 
     def label(self, ids: Sequence[str], structures: Sequence[Structure]) -> list[LabelOutcome]:
         """Return one outcome an id, in order; a crystal that the model cannot describe has failed.

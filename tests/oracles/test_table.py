@@ -3,12 +3,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import time
 
 import numpy as np
 import pytest
 
 from gpnet_ray.errors import OracleError
 from gpnet_ray.oracles.protocol import LabelOutcome
+from gpnet_ray.oracles.settings import TableConfig
 from gpnet_ray.oracles.table import TableOracle
 
 
@@ -73,3 +75,40 @@ def test_an_oracle_may_answer_in_numpy_scalars():
     }
     with pytest.raises(OracleError, match="m-1"):
         LabelOutcome("m-1", "ok", np.float32(np.nan), "", 1, 0.0)
+
+
+IDS = [f"m-{n}" for n in range(300)]
+
+
+def laboratory(seed: int = 0, **simulated: float) -> TableOracle:
+    values = dict.fromkeys(IDS, 1.0)
+    return TableOracle(values, unit="eV", simulated=TableConfig(**simulated), seed=seed)
+
+
+def test_simulated_failures_depend_on_the_id_and_the_seed_alone():
+    def failed(oracle: TableOracle, ids: list[str]) -> set[str]:
+        outcomes = oracle.label(ids, [None] * len(ids))
+        return {o.material_id for o in outcomes if o.status == "failed"}
+
+    expected = failed(laboratory(failure_rate=0.2), IDS)
+    # 300 draws of 0.2: mean 60, standard deviation 6.9; five of them are allowed.
+    assert 25 < len(expected) < 95
+    one_by_one = laboratory(failure_rate=0.2)
+    assert {i for i in reversed(IDS) if failed(one_by_one, [i])} == expected
+    assert failed(laboratory(seed=1, failure_rate=0.2), IDS) != expected
+    (outcome,) = laboratory(failure_rate=0.999).label(["m-0"], [None])
+    assert "simulated failure" in outcome.reason
+
+
+def test_simulated_durations_have_the_asked_mean_and_spread(monkeypatch):
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
+    outcomes = laboratory(mean_seconds=10.0, std_seconds=5.0).label(IDS, [None] * len(IDS))
+    assert [o.seconds for o in outcomes] == slept
+    # Of 300 draws, mean and standard deviation are good to 0.3 and 0.4; four of each are allowed.
+    assert np.mean(slept) == pytest.approx(10.0, abs=1.2)
+    assert np.std(slept) == pytest.approx(5.0, abs=1.6)
+    again = laboratory(mean_seconds=10.0, std_seconds=5.0)
+    assert again.label(IDS[7:8], [None])[0].seconds == slept[7]
+    with_failures = laboratory(mean_seconds=10.0, std_seconds=5.0, failure_rate=0.5)
+    assert with_failures.label(IDS[7:8], [None])[0].seconds == slept[7]
