@@ -12,7 +12,7 @@ from importlib import resources as importlib_resources
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from gpnet_ray.config_section import Count, Fraction, NotNegative, Positive, Section
 from gpnet_ray.errors import InputError, nearest_name_hint
@@ -20,6 +20,7 @@ from gpnet_ray.oracles.settings import OracleConfig
 
 __all__ = [
     "KERNELS",
+    "LATENT_PROJECTIONS",
     "LATENT_SCALINGS",
     "LAYERS",
     "STRATEGIES",
@@ -39,8 +40,11 @@ __all__ = [
 Kernel: TypeAlias = Literal[
     "laplacian", "laplacian-l1", "matern32", "matern52", "rbf", "rational-quadratic"
 ]
-Layer: TypeAlias = Literal["readout_0", "readout_1"]
+Layer: TypeAlias = Literal[
+    "readout_0", "readout_1", "concatenate", "set2set_atom", "set2set_bond"
+]
 LatentScaling: TypeAlias = Literal["min-max", "standard", "none"]
+LatentProjection: TypeAlias = Literal["none", "pca-2", "pca-3"]
 Strategy: TypeAlias = Literal["max-sigma", "random", "top-k", "distance"]
 
 KERNELS: tuple[Kernel, ...] = (
@@ -51,8 +55,15 @@ KERNELS: tuple[Kernel, ...] = (
     "rbf",
     "rational-quadratic",
 )
-LAYERS: tuple[Layer, ...] = ("readout_0", "readout_1")
+LAYERS: tuple[Layer, ...] = (
+    "readout_0",
+    "readout_1",
+    "concatenate",
+    "set2set_atom",
+    "set2set_bond",
+)
 LATENT_SCALINGS: tuple[LatentScaling, ...] = ("min-max", "standard", "none")
+LATENT_PROJECTIONS: tuple[LatentProjection, ...] = ("none", "pca-2", "pca-3")
 STRATEGIES: tuple[Strategy, ...] = ("max-sigma", "random", "top-k", "distance")
 
 
@@ -92,7 +103,9 @@ class NetworkConfig(Section):
     set2set_passes: Count = 3
     embedding_dim: Count = 16
     layer: Layer = "readout_0"
-    """Whose activations are the latent vectors: ``readout_0`` has ``n2`` units, ``readout_1`` ``n3``."""
+    """Whose activations are the latent vectors: the dense layers behind the pooling, ``readout_0`` (``n2``
+    numbers) and ``readout_1`` (``n3``), what they read, ``concatenate`` (4 ``n3`` + ``n2``), or the pooled
+    atoms and bonds in it, ``set2set_atom`` and ``set2set_bond`` (2 ``n3`` each)."""
 
 
 class TrainingConfig(Section):
@@ -122,6 +135,8 @@ class GpConfig(Section):
     kernel: Kernel = "laplacian"
     mean: Literal["constant", "zero"] = "constant"
     latent_scaling: LatentScaling = "min-max"
+    latent_projection: LatentProjection = "none"
+    """Principal components that the scaled latents are reduced to; fitted on the labelled rows alone."""
     noise_std: Positive | None = None
     """Observation noise (target's unit); ``null``: fitted with the other hyperparameters."""
     initial_amplitude: Positive = 1.0
@@ -144,6 +159,17 @@ class GpConfig(Section):
     columns_dtype: Literal["float64", "float32"] = "float64"
     """Of what the shards keep of the pool: ``float32`` halves the memory and speeds up the scoring, at
     the price of variances that are wrong by about 1e-6 of the prior's, so that picks differ in the end."""
+
+    @field_validator("latent_projection", mode="before")
+    @classmethod
+    def _can_transform_new_points(cls, value: object) -> object:
+        if isinstance(value, str) and re.fullmatch(r"t-?sne.*", value.lower()):
+            raise ValueError(
+                "t-SNE places only the points that it was fitted on and cannot transform new ones, so no"
+                " Gaussian process can predict there: it is for pictures. Valid here: "
+                + ", ".join(LATENT_PROJECTIONS)
+            )
+        return value
 
 
 class SelectionConfig(Section):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import ray
 
-from gpnet_ray.actors.cluster import wait_until_ready
+from gpnet_ray.actors.cluster import kill_actors, wait_until_ready
 from gpnet_ray.actors.network_worker import NetworkWorker
+from gpnet_ray.campaign.tensorboard import TensorBoardCurves
 from gpnet_ray.config import Config, TrainingConfig
 from gpnet_ray.gnn.checkpoint import TrainingCheckpoint, load_checkpoint
 from gpnet_ray.gnn.network_state import NetworkState
@@ -41,19 +43,25 @@ class Latents:
 
 
 class NetworkStage:
-    """The network actor, alive within the ``with`` block: trains, then featurises."""
+    """The network actor, alive from its first work to the end of the ``with`` block: trains, featurises."""
 
     def __init__(self, config: Config, progress: Progress, options: Mapping[str, Any]) -> None:
         """``options``: the actor's Ray options."""
         self._config, self._progress, self._options = config, progress, options
 
     def __enter__(self) -> NetworkStage:
-        self._worker: Any = ray.remote(NetworkWorker).options(**self._options).remote()
-        wait_until_ready([self._worker], self._options, self._config.resources)
+        self._started: list[Any] = []
         return self
 
     def __exit__(self, *_: object) -> None:
-        ray.kill(self._worker)
+        kill_actors(self._started)
+
+    @property
+    def _worker(self) -> Any:
+        if not self._started:
+            self._started = [ray.remote(NetworkWorker).options(**self._options).remote()]
+            wait_until_ready(self._started, self._options, self._config.resources)
+        return self._started[0]
 
     def train(
         self,
@@ -65,6 +73,7 @@ class NetworkStage:
         training: TrainingConfig | None = None,
         initial: NetworkState | None = None,
         checkpoint: Path | None = None,
+        tensorboard: Path | None = None,
     ) -> tuple[NetworkState, list[EpochRecord]]:
         """Train on labelled crystals; returns the best network and a record an epoch.
 
@@ -77,6 +86,7 @@ class NetworkStage:
             initial: A network to start from.
             checkpoint: File in which the state of the training is kept; where it is there already, training
                 goes on from it. Remove it once the network is safe.
+            tensorboard: Folder in which the curves are written for TensorBoard, epoch by epoch.
 
         Raises:
             InputError: the checkpoint is damaged or of another training.
@@ -95,24 +105,17 @@ class NetworkStage:
             initial=initial,
             checkpoint=earlier,
         )
-        state: NetworkState | None = None
-        with self._progress.task(
-            "Training the network", total=training.epochs, unit="epochs"
-        ) as task:
+        with ExitStack() as stack:
+            record: list[Callable[[EpochRecord], None]] = [history.append]
+            if tensorboard is not None:
+                curves = TensorBoardCurves(tensorboard, first_epoch=len(history) + 1)
+                record.append(stack.enter_context(curves).add)
+            task = stack.enter_context(
+                self._progress.task("Training the network", total=training.epochs, unit="epochs")
+            )
             task.advance(len(history))
-            for reference in stream:
-                item = ray.get(reference)
-                if isinstance(item, NetworkState):
-                    state = item
-                elif isinstance(item, TrainingCheckpoint):
-                    if checkpoint is not None:
-                        item.save(checkpoint)
-                else:
-                    history.append(item)
-                    task.advance(note=_epoch_note(item, unit))
-        if state is None:
-            raise RuntimeError("the training stream ended without a network")
-        return state, history
+            record.append(lambda epoch: task.advance(note=_epoch_note(epoch, unit)))
+            return _follow(stream, record, checkpoint), history
 
     def validation_mae(
         self,
@@ -162,3 +165,20 @@ class NetworkStage:
 
 def _epoch_note(record: EpochRecord, unit: str) -> str:
     return f"train MAE {record.train_mae:.4f}, validation {record.validation_mae:.4f} {unit}"
+
+
+def _follow(
+    stream: Iterable[Any], record: Sequence[Callable[[EpochRecord], None]], checkpoint: Path | None
+) -> NetworkState:
+    """Take what the actor sends until the network comes: epochs are recorded, checkpoints kept."""
+    for reference in stream:
+        item = ray.get(reference)
+        if isinstance(item, NetworkState):
+            return item
+        if isinstance(item, TrainingCheckpoint):
+            if checkpoint is not None:
+                item.save(checkpoint)
+        else:
+            for take in record:
+                take(item)
+    raise RuntimeError("the training stream ended without a network")

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from gpnet_ray.config import NetworkConfig
+from gpnet_ray.config import Layer, NetworkConfig
 from gpnet_ray.data.elements import HIGHEST_ATOMIC_NUMBER
 from gpnet_ray.types import FloatArray
 
-__all__ = ["N_ELEMENTS", "N_STATE", "gaussian_centers", "weight_shapes"]
+__all__ = ["N_ELEMENTS", "N_STATE", "gaussian_centers", "layer_width", "weight_shapes"]
 
 N_ELEMENTS = HIGHEST_ATOMIC_NUMBER + 1
 """Rows of the atom embedding, one for each Z from 0."""
@@ -28,6 +28,19 @@ def gaussian_centers(network: NetworkConfig) -> FloatArray:
     """Centres (Å) of the Gaussians on which bond lengths are expanded: float64 (n_gaussians,)."""
     longest = network.cutoff_angstrom + GAUSSIANS_BEYOND_CUTOFF_ANGSTROM
     return np.linspace(0.0, longest, network.n_gaussians)
+
+
+def layer_width(network: NetworkConfig, layer: Layer) -> int:
+    """How many numbers a latent vector of this layer has."""
+    widths: dict[Layer, int] = {
+        "readout_0": network.n2,
+        "readout_1": network.n3,
+        # Set2Set gives its query and what it has read; the state stands behind both.
+        "concatenate": 4 * network.n3 + network.n2,
+        "set2set_atom": 2 * network.n3,
+        "set2set_bond": 2 * network.n3,
+    }
+    return widths[layer]
 
 
 def weight_shapes(network: NetworkConfig) -> dict[str, tuple[int, ...]]:
@@ -64,7 +77,7 @@ def weight_shapes(network: NetworkConfig) -> dict[str, tuple[int, ...]]:
         shapes[f"{where}/x_to_m_bias"] = (n3,)
         shapes[f"{where}/recurrent_kernel"] = (2 * n3, 4 * n3)
         shapes[f"{where}/recurrent_bias"] = (4 * n3,)
-    dense("readout_0", 4 * n3 + n2, n2)
+    dense("readout_0", layer_width(network, "concatenate"), n2)
     dense("readout_1", n2, n3)
     dense("readout_2", n3, 1)
     return shapes

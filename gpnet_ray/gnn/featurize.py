@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 
 from gpnet_ray.config import Layer
-from gpnet_ray.gnn.forward import ForwardPass, ForwardResult
+from gpnet_ray.gnn.architecture import layer_width
+from gpnet_ray.gnn.forward import ForwardPass
 from gpnet_ray.gnn.graphs import CrystalGraphs
 from gpnet_ray.gnn.model import pack
 from gpnet_ray.gnn.network_state import NetworkState
@@ -40,10 +41,11 @@ class Featurizer:
         Raises:
             InputError: graphs built with another cut-off than the network's.
         """
+        layer = layer or self._state.config.layer
         for result in self._forward.run(self._vector, graphs):
             yield FeaturizedBatch(
                 ids=tuple(graphs.ids[row] for row in result.rows),
-                latents=self._latents(result, layer),
+                latents=result.layers[layer],
                 predictions=self._in_unit(result.prediction),
             )
 
@@ -55,21 +57,14 @@ class Featurizer:
         Raises:
             InputError: graphs built with another cut-off than the network's.
         """
-        width = (
-            self._state.config.n3 if self._layer(layer) == "readout_1" else self._state.config.n2
-        )
+        layer = layer or self._state.config.layer
+        width = layer_width(self._state.config, layer)
         latents = np.empty((len(graphs), width), dtype=np.float32)
         predictions = np.empty(len(graphs), dtype=np.float64)
         for result in self._forward.run(self._vector, graphs):
-            latents[result.rows] = self._latents(result, layer)
+            latents[result.rows] = result.layers[layer]
             predictions[result.rows] = self._in_unit(result.prediction)
         return graphs.ids, latents, predictions
-
-    def _layer(self, layer: Layer | None) -> Layer:
-        return layer or self._state.config.layer
-
-    def _latents(self, result: ForwardResult, layer: Layer | None) -> LatentArray:
-        return result.readout_1 if self._layer(layer) == "readout_1" else result.readout_0
 
     def _in_unit(self, prediction: LatentArray) -> FloatArray:
         scaled: FloatArray = prediction.astype(np.float64)

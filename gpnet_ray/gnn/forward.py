@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from gpnet_ray.config import NetworkConfig
+from gpnet_ray.config import Layer, NetworkConfig
 from gpnet_ray.errors import InputError
 from gpnet_ray.gnn.batching import ForwardBatches
 from gpnet_ray.gnn.graphs import CrystalGraphs
@@ -25,14 +25,12 @@ class ForwardResult(NamedTuple):
     Attributes:
         rows: int64 (b,).
         prediction: (b,), in units of the scaled target.
-        readout_0: (b, n2).
-        readout_1: (b, n3).
+        layers: (b, width) for every layer that can be a latent vector.
     """
 
     rows: npt.NDArray[np.int64]
     prediction: LatentArray
-    readout_0: LatentArray
-    readout_1: LatentArray
+    layers: dict[Layer, LatentArray]
 
 
 class ForwardPass:
@@ -61,7 +59,11 @@ class ForwardPass:
         for batch in self._batches.batches(graphs):
             out = self._compiled(vector, to_tensors(batch))
             n = len(batch.rows)
-            yield ForwardResult(batch.rows, *(value.numpy()[:n] for value in out))
+            yield ForwardResult(
+                rows=batch.rows,
+                prediction=out.prediction.numpy()[:n],
+                layers={name: value.numpy()[:n] for name, value in out.layers.items()},
+            )
 
 
 def check_cutoff(graphs: CrystalGraphs, network: NetworkConfig) -> None:

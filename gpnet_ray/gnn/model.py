@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.polynomial import Chebyshev, Polynomial
 
-from gpnet_ray.config import NetworkConfig
+from gpnet_ray.config import Layer, NetworkConfig
 from gpnet_ray.gnn.architecture import N_STATE, gaussian_centers, weight_shapes
 from gpnet_ray.gnn.batching import PaddedBatch
 from gpnet_ray.types import LatentArray
@@ -54,13 +54,12 @@ class Activations(NamedTuple):
 
     Attributes:
         prediction: (crystals,), in units of the scaled target.
-        readout_0: (crystals, n2).
-        readout_1: (crystals, n3).
+        layers: (crystals, width) for every layer that can be a latent vector, with the width of
+            :func:`~gpnet_ray.gnn.architecture.layer_width`.
     """
 
     prediction: tf.Tensor
-    readout_0: tf.Tensor
-    readout_1: tf.Tensor
+    layers: dict[Layer, tf.Tensor]
 
 
 def to_tensors(batch: PaddedBatch) -> BatchTensors:
@@ -119,7 +118,16 @@ def apply_network(weights: Weights, batch: BatchTensors, network: NetworkConfig)
     crystal = tf.concat([atoms, bonds, U], axis=-1)
     readout_0 = _softplus2(_dense(weights, "readout_0", crystal))
     readout_1 = _softplus2(_dense(weights, "readout_1", readout_0))
-    return Activations(_dense(weights, "readout_2", readout_1)[:, 0], readout_0, readout_1)
+    return Activations(
+        prediction=_dense(weights, "readout_2", readout_1)[:, 0],
+        layers={
+            "readout_0": readout_0,
+            "readout_1": readout_1,
+            "concatenate": crystal,
+            "set2set_atom": atoms,
+            "set2set_bond": bonds,
+        },
+    )
 
 
 def _megnet_layer(

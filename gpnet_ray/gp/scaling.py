@@ -1,15 +1,15 @@
-"""Latent vectors brought to comparable ranges, fitted on the train rows alone."""
+"""Latent vectors brought to comparable ranges and, on wish, to few dimensions; fitted on train rows alone."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from gpnet_ray.config import LATENT_SCALINGS
+from gpnet_ray.config import LATENT_PROJECTIONS, LATENT_SCALINGS
 from gpnet_ray.errors import InputError, nearest_name_hint
 from gpnet_ray.types import FloatArray
 
@@ -49,30 +49,41 @@ def finite_latents(
 
 @dataclass(frozen=True)
 class LatentScaler:
-    """An affine map of every latent dimension, x ↦ (x − offset) / scale.
+    """An affine map of latents, x ↦ A (x − offset) / scale; A is the identity or projects on k axes.
 
     Attributes:
         how: ``min-max``, ``standard`` or ``none``.
-        offset: What is subtracted, one number a dimension.
-        scale: What is divided by, one number a dimension; 1 where a dimension never varies on the
-            train rows, which would otherwise be divided by zero.
+        projection: ``none``, ``pca-2`` or ``pca-3``.
+        offset: What is subtracted, d numbers; with a projection the train rows' mean.
+        scale: What is divided by, d numbers; 1 where a dimension never varies on the train rows, which would
+            otherwise be divided by zero.
+        axes: k orthonormal rows of d numbers, the principal axes of the scaled train rows in the order of
+            falling variance; ``None`` without a projection.
     """
 
     how: str
+    projection: str
     offset: tuple[float, ...]
     scale: tuple[float, ...]
+    axes: tuple[tuple[float, ...], ...] | None
 
     @classmethod
-    def fit(cls, latents_train: npt.ArrayLike, how: str) -> LatentScaler:
+    def fit(
+        cls, latents_train: npt.ArrayLike, how: str, *, projection: str = "none"
+    ) -> LatentScaler:
         """Fit the map on the latents of the train rows, shape (n, d).
 
+        Args:
+            latents_train: Of the labelled rows alone: what they are scaled by must not know the test rows.
+            how: Scaling, done first.
+            projection: Principal components of the scaled latents (Pearson 1901), by scikit-learn.
+
         Raises:
-            InputError: unknown ``how``, no rows, or latents that are not finite.
+            InputError: unknown ``how`` or ``projection``, no rows, fewer rows or dimensions than
+                ``projection`` has, or latents that are not finite.
         """
-        if how not in LATENT_SCALINGS:
-            raise InputError(
-                f"unknown latent scaling {how!r}: {nearest_name_hint(how, LATENT_SCALINGS)}"
-            )
+        _check_known("latent scaling", how, LATENT_SCALINGS)
+        _check_known("latent projection", projection, LATENT_PROJECTIONS)
         X = finite_latents(latents_train, what="train latents")
         if len(X) == 0:
             raise InputError("there are no train latents to fit a scaling on; label some materials")
@@ -82,21 +93,43 @@ class LatentScaler:
         elif how == "standard":
             offset, scale = X.mean(axis=0), X.std(axis=0)
         scale = np.where(scale > 0, scale, 1.0)
-        return cls(how=how, offset=tuple(offset.tolist()), scale=tuple(scale.tolist()))
+        axes = None
+        if projection != "none":
+            center, components = _principal_axes((X - offset) / scale, projection)
+            offset = offset + scale * center
+            axes = tuple(tuple(row) for row in components.tolist())
+        return cls(
+            how=how,
+            projection=projection,
+            offset=tuple(offset.tolist()),
+            scale=tuple(scale.tolist()),
+            axes=axes,
+        )
 
     def transform(self, latents: npt.ArrayLike) -> FloatArray:
-        """Scale latents of shape (n, d); float64 comes back.
+        """Map latents of shape (n, d) to float64 (n, d), or to (n, k) with a projection.
 
         Raises:
             InputError: latents of another width, or NaN or infinite entries.
         """
         X = finite_latents(latents, width=len(self.offset))
         offset, scale = np.array(self.offset, np.float64), np.array(self.scale, np.float64)
-        return np.asarray((X - offset) / scale)
+        scaled = np.asarray((X - offset) / scale)
+        if self.axes is None:
+            return scaled
+        # No BLAS: a row has the same bits in every company, so picks do not depend on the shards.
+        axes = np.array(self.axes, np.float64)
+        return np.asarray(np.einsum("nd,kd->nk", scaled, axes, optimize=False))
 
     def to_json(self) -> dict[str, Any]:
         """Return a dict of JSON types."""
-        return {"how": self.how, "offset": list(self.offset), "scale": list(self.scale)}
+        return {
+            "how": self.how,
+            "projection": self.projection,
+            "offset": list(self.offset),
+            "scale": list(self.scale),
+            "axes": None if self.axes is None else [list(row) for row in self.axes],
+        }
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> LatentScaler:
@@ -106,10 +139,35 @@ class LatentScaler:
             InputError: a missing entry.
         """
         try:
+            axes = content["axes"]
             return cls(
                 how=str(content["how"]),
+                projection=str(content["projection"]),
                 offset=tuple(float(v) for v in content["offset"]),
                 scale=tuple(float(v) for v in content["scale"]),
+                axes=None if axes is None else tuple(tuple(float(v) for v in row) for row in axes),
             )
         except KeyError as error:
             raise InputError(f"the latent scaler lacks {error}; write it with to_json()") from None
+
+
+def _principal_axes(scaled: FloatArray, projection: str) -> tuple[FloatArray, FloatArray]:
+    """Mean (d,) and axes (k, d) of the rows' principal components."""
+    # scikit-learn takes a second to import, and most runs project nothing.
+    from sklearn.decomposition import PCA
+
+    k = int(projection.removeprefix("pca-"))
+    n, d = scaled.shape
+    if min(n, d) < k:
+        raise InputError(
+            f"{projection} needs {k} train rows and latent dimensions or more; there are {n} rows of {d}: "
+            "label more materials, take a wider layer, or set gp.latent_projection to none"
+        )
+    # The exact decomposition: the same axes on every run.
+    pca = PCA(n_components=k, svd_solver="full").fit(scaled)
+    return np.asarray(pca.mean_), np.asarray(pca.components_)
+
+
+def _check_known(what: str, name: str, valid: Sequence[str]) -> None:
+    if name not in valid:
+        raise InputError(f"unknown {what} {name!r}: {nearest_name_hint(name, valid)}")

@@ -9,12 +9,12 @@ import pytest
 import tensorflow as tf
 import tf_keras
 
-from gpnet_ray.config import NetworkConfig
+from gpnet_ray.config import LAYERS, NetworkConfig
 from gpnet_ray.gnn._megnet import build_keras_model
-from gpnet_ray.gnn.architecture import weight_shapes
+from gpnet_ray.gnn.architecture import layer_width, weight_shapes
 from gpnet_ray.gnn.batching import BatchShape, pad_batch
 from gpnet_ray.gnn.initial_weights import draw_weights, keras_weights
-from gpnet_ray.gnn.model import apply_network, pack, to_tensors, unpack
+from gpnet_ray.gnn.model import Activations, apply_network, pack, to_tensors, unpack
 
 N_CRYSTALS = 12
 
@@ -52,35 +52,42 @@ def case(graphs, tiny_network, keras_inputs) -> Case:
     )
     tensors = to_tensors(pad_batch(graphs, rows, shape))
 
-    def forward_and_gradient(vector: tf.Tensor) -> tuple[tf.Tensor, ...]:
+    def forward_and_gradient(vector: tf.Tensor) -> tuple[Activations, tf.Tensor]:
         with tf.GradientTape() as tape:
             tape.watch(vector)
             out = apply_network(unpack(vector, network), tensors, network)
             loss = tf.reduce_mean(tf.square(out.prediction[:N_CRYSTALS] - targets))
-        return (*out, tape.gradient(loss, vector))
+        return out, tape.gradient(loss, vector)
 
     compiled = tf.function(forward_and_gradient, jit_compile=True)
-    *out, gradient = compiled(tf.constant(pack(weights, network)))
-    names = ("prediction", "readout_0", "readout_1")
-    ours = {name: v.numpy()[:N_CRYSTALS] for name, v in zip(names, out, strict=True)}
+    out, gradient = compiled(tf.constant(pack(weights, network)))
+    ours = {"prediction": out.prediction, **out.layers}
+    ours = {name: value.numpy()[:N_CRYSTALS] for name, value in ours.items()}
     our_gradients = {k: v.numpy() for k, v in unpack(gradient, network).items()}
     return Case(
         network, weights, keras_model, keras_inputs(part, network), targets, ours, our_gradients
     )
 
 
-def test_outputs_are_those_of_megnets_own_model(case):
-    readouts = [case.keras_model.get_layer(f"readout_{i}").output for i in (0, 1)]
-    model = tf_keras.Model(case.keras_model.inputs, [case.keras_model.output, *readouts])
-    prediction, readout_0, readout_1 = model(case.keras_inputs)
-    theirs = {
-        "prediction": prediction[0, :, 0].numpy(),
-        "readout_0": readout_0[0].numpy(),
-        "readout_1": readout_1[0].numpy(),
+def test_outputs_and_every_latent_layer_are_those_of_megnets_own_model(case):
+    model = case.keras_model
+    # megnet names all but this one layer.
+    (concatenate,) = (la for la in model.layers if isinstance(la, tf_keras.layers.Concatenate))
+    layers = {
+        name: concatenate if name == "concatenate" else model.get_layer(name) for name in LAYERS
     }
+    outputs = tf_keras.Model(model.inputs, [model.output, *(la.output for la in layers.values())])
+    prediction, *activations = outputs(case.keras_inputs)
+    theirs = {"prediction": prediction[0, :, 0].numpy()}
+    for name, value in zip(layers, activations, strict=True):
+        theirs[name] = value[0].numpy()
+        assert theirs[name].shape == (N_CRYSTALS, layer_width(case.network, name))
+    assert set(case.ours) == set(theirs)
     for name, expected in theirs.items():
-        # float32 has 6e-8; sums over some 700 bonds in another order cost about a digit.
-        tolerance = 1e-6 * max(1.0, np.abs(expected).max())
+        # float32 has 6e-8; sums over some 700 bonds in another order cost about a digit. The pooled
+        # vectors cost half a digit more: attention is the exponential of a logit, whose rounding it magnifies.
+        pooled = name in ("concatenate", "set2set_atom", "set2set_bond")
+        tolerance = (3e-6 if pooled else 1e-6) * max(1.0, np.abs(expected).max())
         np.testing.assert_allclose(case.ours[name], expected, rtol=0, atol=tolerance)
 
 

@@ -6,7 +6,9 @@ import json
 
 import numpy as np
 import pytest
+from sklearn.decomposition import PCA
 
+from gpnet_ray.config import load_config
 from gpnet_ray.errors import InputError
 from gpnet_ray.gp.hyperparameters import Hyperparameters
 from gpnet_ray.gp.scaling import LatentScaler
@@ -33,9 +35,39 @@ def test_only_the_train_rows_decide_the_scale():
     assert scaler.transform([[8.0, 6.0, 1.0]]).tolist() == [[2.0, 1.0, 0.0]]
 
 
-def test_scaler_survives_json_to_the_last_digit():
+@pytest.mark.parametrize("how", ["none", "min-max", "standard"])
+def test_a_projection_is_that_of_scikit_learns_pca_on_the_scaled_train_rows(how):
+    rng = np.random.default_rng(1)
+    train = rng.normal(size=(40, 6)) @ rng.normal(size=(6, 6)) + 3
+    other = rng.normal(size=(9, 6))
+    scaler = LatentScaler.fit(train, how)
+    pca = PCA(n_components=2).fit(scaler.transform(train))
+    projected = LatentScaler.fit(train, how, projection="pca-2")
+    for points in (train, other):
+        # The centre is folded into the offset: another order of float64 operations.
+        expected = pca.transform(scaler.transform(points))
+        np.testing.assert_allclose(projected.transform(points), expected, atol=1e-12)
+    # A row alone has the bits that it has in a crowd.
+    assert projected.transform(other[3:4])[0].tolist() == projected.transform(other)[3].tolist()
+
+
+def test_a_projection_on_more_axes_than_there_are_is_refused():
+    with pytest.raises(InputError, match=r"pca-3 needs 3 train rows.*2 rows of 3"):
+        LatentScaler.fit(TRAIN[:2], "none", projection="pca-3")
+    with pytest.raises(InputError, match="did you mean 'pca-2'"):
+        LatentScaler.fit(TRAIN, "none", projection="pca2")
+
+
+@pytest.mark.parametrize("name", ["tsne", "t-sne-2", "t-SNE"])
+def test_tsne_is_refused_for_the_gp_with_the_reason(name):
+    with pytest.raises(InputError, match=r"t-SNE .* cannot transform new ones"):
+        load_config(overrides={"gp.latent_projection": name})
+
+
+@pytest.mark.parametrize("projection", ["none", "pca-3"])
+def test_scaler_survives_json_to_the_last_digit(projection):
     rng = np.random.default_rng(0)
-    scaler = LatentScaler.fit(rng.normal(size=(7, 5)), "standard")
+    scaler = LatentScaler.fit(rng.normal(size=(7, 5)), "standard", projection=projection)
     assert LatentScaler.from_json(json.loads(json.dumps(scaler.to_json()))) == scaler
 
 
@@ -86,4 +118,4 @@ def test_a_file_that_lacks_an_entry_is_refused():
             {"kernel": "rbf", "amplitude": 1, "length_scale": 1, "noise_std": 0}
         )
     with pytest.raises(InputError, match="lacks 'offset'"):
-        LatentScaler.from_json({"how": "none"})
+        LatentScaler.from_json({"how": "none", "projection": "none", "axes": None})

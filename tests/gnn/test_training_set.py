@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from gpnet_ray.config import NetworkConfig, TrainingConfig
+from gpnet_ray.gnn.training_set import hold_out, training_fingerprint
+
+IDS = [f"mp-{i}" for i in range(5000)]
+
+
+def test_an_id_stays_on_its_side_when_the_training_set_grows_or_is_shuffled():
+    _, small = hold_out(IDS[:1800], fraction=0.1, seed=3)
+    shuffled = np.random.default_rng(0).permutation(IDS).tolist()
+    train, large = hold_out(shuffled, fraction=0.1, seed=3)
+    assert set(small) == set(large) & set(IDS[:1800])
+    assert set(train) | set(large) == set(IDS)
+    assert not set(train) & set(large)
+    assert [i for i in shuffled if i in set(train)] == list(train)
+
+
+def test_the_share_is_the_one_asked_for_and_the_seed_decides_who():
+    _, first = hold_out(IDS, fraction=0.1, seed=3)
+    _, second = hold_out(IDS, fraction=0.1, seed=4)
+    # Binomial: 500 ± 21; four deviations. Two independent parts share a tenth of them: 50 ± 7.
+    assert abs(len(first) - 500) < 85
+    assert len(set(first) & set(second)) < 80
+
+
+@pytest.mark.parametrize("fraction", [1e-9, 1 - 1e-9])
+def test_both_parts_have_at_least_one(fraction):
+    for n in (2, 3, 10):
+        train, held_out = hold_out(IDS[:n], fraction=fraction, seed=0)
+        assert train
+        assert held_out
+        assert len(train) + len(held_out) == n
+
+
+def test_the_fingerprint_changes_with_whatever_can_change_a_weight(graphs, learnable_targets):
+    def fingerprint(graphs=graphs, y=learnable_targets, seed=0, initial=None, **settings):
+        network = NetworkConfig(layer=settings.pop("layer", "readout_0"))
+        return training_fingerprint(
+            graphs,
+            y,
+            network=network,
+            training=TrainingConfig(**settings),
+            seed=seed,
+            initial=initial,
+        )
+
+    lengths = graphs.bond_lengths_angstrom + np.float32(1e-6)
+    others = [
+        fingerprint(graphs=dataclasses.replace(graphs, bond_lengths_angstrom=lengths)),
+        fingerprint(y=learnable_targets + 1e-12),
+        fingerprint(seed=1),
+        fingerprint(initial="abc"),
+        fingerprint(epochs=7),
+        fingerprint(loss="mae"),
+    ]
+    assert len({fingerprint(), *others}) == 7
+    # How often the state is written, and which layer is read afterwards, change no weight.
+    assert fingerprint(checkpoint_every_epochs=3, layer="readout_1") == fingerprint()
