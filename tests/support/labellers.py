@@ -19,7 +19,9 @@ def hired(oracle: Any, *, size: int = 1, **options: Any) -> Iterator[LabellerCre
     def hire() -> Any:
         return ray.remote(Labeller).options(num_cpus=0.1).remote(oracle)
 
-    crew = LabellerCrew([hire() for _ in range(size)], hire, **options)
+    labellers = [hire() for _ in range(size)]
+    ray.get([labeller.ping.remote() for labeller in labellers])
+    crew = LabellerCrew(labellers, hire, **options)
     try:
         yield crew
     finally:
