@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from support.simulated_labellers import IDS, SimulatedCrew
 from gpnet_ray.campaign.history import RunHistory
-from gpnet_ray.campaign.journal import Journal
+from gpnet_ray.campaign.journal import Journal, read_journal
 from gpnet_ray.campaign.label_desk import LabelDesk
 from gpnet_ray.errors import RunFolderError
 
@@ -30,7 +30,7 @@ def label_all(*, fills=False):
         for outcome in desk.label(IDS):
             if fills and outcome.material_id == "mp-3":
                 fill()
-    return RunHistory.of(Journal(path).events)
+    return RunHistory.of(read_journal(path))
 
 def fill():
     try:

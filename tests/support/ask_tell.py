@@ -58,7 +58,11 @@ def crystals(
 
 def energy(material_id: str) -> float:
     """What the user's own oracle answers."""
-    return next(r["energy"] for r in rows(int(material_id[2:]) + 1) if r["material_id"][2:] == material_id[2:])
+    return next(
+        r["energy"]
+        for r in rows(int(material_id[2:]) + 1)
+        if r["material_id"][2:] == material_id[2:]
+    )
 
 
 def replace_text(path: Path, old: str, new: str) -> None:

@@ -1,0 +1,162 @@
+"""SIGKILL to the processes of a running campaign: the end is that of an undisturbed one."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+from support import small_campaign
+from support.small_campaign import final_state, journal_of, oracle_of
+
+from gpnet_ray.campaign.journal import read_journal
+from gpnet_ray.oracles.protocol import LabelOutcome
+
+pytestmark = pytest.mark.slow
+
+Survived = Callable[[str, int], None]
+
+DRIVER_KILLS = 10
+LABELLERS = 2
+
+# A parent that has imported all, of which each driver is a fork: half of a start is imports.
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["support.small_campaign", "ray"])
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A head that outlives every driver, in processes of its own."""
+    from ray.cluster_utils import Cluster
+
+    # Workers import the oracle's module.
+    paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        cluster = Cluster(
+            initialize_head=True,
+            head_node_args={
+                "num_cpus": 2,
+                "object_store_memory": 100 * 2**20,
+                "include_dashboard": False,
+                "_system_config": {
+                    # A dead node is noticed within two seconds.
+                    "health_check_initial_delay_ms": 1000,
+                    "health_check_period_ms": 500,
+                    "health_check_failure_threshold": 3,
+                },
+            },
+        )
+        yield cluster
+        cluster.shutdown()
+
+
+def start(folder: Path, cluster: Any) -> BaseProcess:
+    driver = FORKS.Process(target=small_campaign.run, args=(folder, cluster.address))
+    driver.start()
+    return driver
+
+
+def finish(driver: BaseProcess) -> None:
+    driver.join(timeout=200)
+    assert driver.exitcode == 0
+
+
+def n_events(folder: Path) -> int:
+    path = journal_of(folder)
+    return path.read_bytes().count(b"\n") if path.is_file() else 0
+
+
+def wait_until(condition: Callable[[], bool], driver: BaseProcess) -> None:
+    while not condition():
+        assert driver.is_alive(), f"the driver ended with {driver.exitcode}"
+        time.sleep(0.002)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    finish(start(folder, cluster))
+    return folder
+
+
+def check_same_end(folder: Path, undisturbed: Path) -> None:
+    for name, table in final_state(undisturbed).items():
+        pd.testing.assert_frame_equal(final_state(folder)[name], table, check_exact=True)
+    assert labels(folder) == labels(undisturbed)
+
+
+def labels(folder: Path) -> dict[str, float | None]:
+    events = [e for e in read_journal(journal_of(folder)) if e["event"] == "label"]
+    outcomes = [LabelOutcome(**e["outcome"]) for e in events]
+    assert len({o.material_id for o in outcomes}) == len(outcomes), "a label is there twice"
+    return {o.material_id: o.value for o in outcomes}
+
+
+def check_only_the_interrupted_was_bought_again(folder: Path, interrupted: int) -> None:
+    """``interrupted``: how many labels can have been in the making when something was killed."""
+    calls = Counter(call.material_id for call in oracle_of(folder).calls())
+    assert set(calls) == set(labels(folder))
+    assert calls.total() - len(calls) <= interrupted
+
+
+def test_the_driver_killed_ten_times(
+    cluster: Any, undisturbed: Path, tmp_path: Path, survived: Survived
+) -> None:
+    whole = n_events(undisturbed)
+    moments = 1 + np.random.default_rng(5).choice(whole - 2, DRIVER_KILLS, replace=False)
+    known: set[str] = set()
+    for moment in sorted(moments):
+        before = n_events(tmp_path)
+        driver = start(tmp_path, cluster)
+        # It has come on a little since it was killed last, however near the moments are.
+        due = max(int(moment), before + 1)
+        wait_until(lambda due=due: n_events(tmp_path) >= due, driver)
+        n_calls = len(oracle_of(tmp_path).calls())
+        assert driver.pid is not None
+        os.kill(driver.pid, signal.SIGKILL)
+        driver.join()
+        assert driver.exitcode == -signal.SIGKILL
+        bought_since = {call.material_id for call in oracle_of(tmp_path).calls()[n_calls:]}
+        assert not bought_since & known, "what is in the journal was bought again"
+        known = set(labels(tmp_path))
+    driver = start(tmp_path, cluster)
+    finish(driver)
+    check_same_end(tmp_path, undisturbed)
+    check_only_the_interrupted_was_bought_again(tmp_path, DRIVER_KILLS * LABELLERS)
+    survived("driver killed", DRIVER_KILLS)
+
+
+def test_labellers_killed_at_work(
+    cluster: Any, undisturbed: Path, tmp_path: Path, survived: Survived
+) -> None:
+    oracle, random = oracle_of(tmp_path), np.random.default_rng(7)
+    n_calls = len(oracle_of(undisturbed).calls())
+    moments = sorted(1 + random.choice(n_calls - 1, 3, replace=False))
+    driver = start(tmp_path, cluster)
+    for moment in moments:
+        wait_until(lambda moment=moment: len(oracle.calls()) >= moment, driver)
+        time.sleep(0.15 * random.random())
+        kill(oracle.calls()[-1].pid, of=cluster)
+    finish(driver)
+    check_same_end(tmp_path, undisturbed)
+    check_only_the_interrupted_was_bought_again(tmp_path, len(moments))
+    survived("labeller killed", len(moments))
+
+
+def kill(pid: int, *, of: Any) -> None:
+    """Kill a worker process, after a look that it is one of this cluster's."""
+    raylets = {node.all_processes["raylet"][0].process.pid for node in of.list_all_nodes()}
+    assert psutil.Process(pid).ppid() in raylets
+    os.kill(pid, signal.SIGKILL)
