@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from gpnet_ray import __version__
+from gpnet_ray.commands.ask_tell import add_candidates, ask, put_back, status, tell, withdraw
+from gpnet_ray.commands.init import init
 from gpnet_ray.commands.report import report
 from gpnet_ray.commands.run import run
 from gpnet_ray.errors import GpnetError
@@ -42,7 +44,7 @@ def _options(
     """Hold the options that stand before a command."""
 
 
-for _command in (run, report):
+for _command in (run, report, init, ask, tell, status, add_candidates, withdraw, put_back):
     app.command()(_command)
 
 

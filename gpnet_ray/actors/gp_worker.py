@@ -127,3 +127,19 @@ class GpWorker:
         # z_i = (y_i − mean_i) / L_ii, the mean being that of all points before i.
         predicted = y - np.diag(block.L) * block.z
         return block, sums, predicted
+
+    def assume(self, ids: Sequence[str], X: FloatArray) -> tuple[Block, FloatArray]:
+        """Condition on points whose labels are still being computed.
+
+        A variance never reads a label, so it falls as if the labels were there. Each point is
+        committed at what is predicted for it, so that no mean changes.
+
+        Args:
+            ids: The b points.
+            X: Their scaled latents (b, d).
+
+        Returns:
+            The block, which brings the shards up to date, and the predictions (b,), target's unit.
+        """
+        predicted, _ = self._posterior.predict(X)
+        return self._posterior.commit(ids, X, predicted), predicted

@@ -1,0 +1,391 @@
+"""Ask and tell: the campaign of people whose oracle is a queue of their own.
+
+A label takes hours and comes back in any order, or never. So the campaign lies in a folder and is
+opened when there is something to ask or to tell; its journal is the truth, and every question and every
+answer is in it before the program goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gpnet_ray.campaign.ask_tell_answers import TellReport, judge, judge_all
+from gpnet_ray.campaign.ask_tell_folder import AskTellFolder
+from gpnet_ray.campaign.ask_tell_pool import join_pool
+from gpnet_ray.campaign.ask_tell_request import write_request
+from gpnet_ray.campaign.ask_tell_scoring import Representation, Scores, Scoring
+from gpnet_ray.campaign.ask_tell_setup import Start, now_text, set_up, settled
+from gpnet_ray.campaign.ask_tell_state import AskTellStatus, Request
+from gpnet_ray.campaign.journal import Journal, read_journal
+from gpnet_ray.campaign.ray_errors import ray_errors_explained
+from gpnet_ray.campaign.stages import Latents
+from gpnet_ray.campaign.tables import latents_from_table
+from gpnet_ray.config import Config, Strategy
+from gpnet_ray.data.dataset import MaterialsDataset, RejectedMaterial, name_some
+from gpnet_ray.data.results_file import read_results
+from gpnet_ray.data.structure_files import StructureFormat
+from gpnet_ray.errors import InputError, RunFolderError
+from gpnet_ray.gnn.network_state import NetworkState
+from gpnet_ray.gp.hyperparameters import Hyperparameters
+from gpnet_ray.gp.scaling import LatentScaler
+from gpnet_ray.oracles.protocol import LabelOutcome, LabelStatus
+from gpnet_ray.progress import NullProgress, Progress
+
+if TYPE_CHECKING:
+    from gpnet_ray.campaign.journal import Event
+
+__all__ = ["AskTellCampaign", "AskTellStatus", "TellReport"]
+
+TRY_AGAIN = "Nothing was asked and nothing was lost; try again"
+
+
+class AskTellCampaign:
+    """A campaign in a folder; made by :meth:`create`, gone on with by :meth:`open`.
+
+    Network, scaling and hyperparameters stay as they were fitted at the start. While it is open, no other
+    process can write to it; close it, or use it in a ``with`` block.
+
+    >>> from gpnet_ray.campaign.ask_tell import AskTellCampaign
+    >>> with AskTellCampaign.open("runs/oxides") as campaign:  # doctest: +SKIP
+    ...     for request in campaign.ask(3):
+    ...         campaign.tell(request.material_id, my_dft(request.material_id))
+    """
+
+    def __init__(self, folder: AskTellFolder, *, read_only: bool, progress: Progress) -> None:
+        """Use :meth:`create` or :meth:`open`."""
+        config = folder.read_config()
+        self._folder, self._progress = folder, progress
+        self._journal: Journal | None = None if read_only else folder.open_journal()
+        try:
+            events = self._journal.events if self._journal else read_journal(folder.journal)
+            self._state = folder.read_state(events, config)
+        except RunFolderError:
+            self.close()
+            raise
+        self._config = config
+        self._latents: Latents | None = None
+        self._scoring: Scoring | None = None
+
+    @classmethod
+    def create(
+        cls,
+        run_dir: str | Path,
+        labelled: MaterialsDataset,
+        pool: MaterialsDataset,
+        config: Config | None = None,
+        *,
+        n_test: int = 0,
+        network: NetworkState | None = None,
+        overwrite: bool = False,
+        progress: Progress | None = None,
+    ) -> AskTellCampaign:
+        """Train the network, featurise everything, fit the Gaussian process, and write the folder.
+
+        Args:
+            run_dir: The campaign's folder.
+            labelled: Crystals with their labels; at least 10 to learn from.
+            pool: Candidates, without labels.
+            config: Settings; the defaults where left out. One strategy picks, ``max-sigma`` where none
+                is named.
+            n_test: How many labelled rows, drawn by the seed, only measure the error.
+            network: A trained network, of the same target and settings; else one is trained.
+            overwrite: Replace a campaign in which nothing has been told yet.
+            progress: Where progress is shown; nowhere where left out.
+
+        Raises:
+            InputError: the parts do not fit each other, or too few labels are left to learn from.
+            RunFolderError: the folder is occupied.
+            ClusterError: the cluster does not give what was asked for.
+        """
+        folder, progress = AskTellFolder(Path(run_dir)), progress or NullProgress()
+        config = settled(config or Config())
+        start = Start(labelled, pool, n_test, network)
+        with ray_errors_explained(TRY_AGAIN):
+            set_up(folder, start, config, overwrite=overwrite, progress=progress)
+        return cls(folder, read_only=False, progress=progress)
+
+    @classmethod
+    def open(
+        cls, run_dir: str | Path, *, read_only: bool = False, progress: Progress | None = None
+    ) -> AskTellCampaign:
+        """Open a campaign; with ``read_only`` also while another process has it open.
+
+        Raises:
+            RunFolderError: there is none, another process has it open, or its journal is damaged.
+        """
+        folder = AskTellFolder(Path(run_dir))
+        return cls(folder, read_only=read_only, progress=progress or NullProgress())
+
+    def __enter__(self) -> AskTellCampaign:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the actors and let other processes write."""
+        if getattr(self, "_scoring", None) is not None:
+            self._end_scoring()
+        if self._journal is not None:
+            self._journal.close()
+
+    def ask(self, n: int = 1) -> tuple[Request, ...]:
+        """Pick the next ``n`` materials to label, given all that is told and all that is pending.
+
+        They are new ones: what was asked before and is pending is in :meth:`status`. The journal has
+        them before they are returned.
+
+        Raises:
+            InputError: fewer candidates are left.
+            ClusterError: the cluster does not give what was asked for.
+        """
+        free = self._state.free()
+        if not 1 <= n <= len(free):
+            raise InputError(
+                f"{n} asked for, and {len(free)} candidates are left; ask for fewer, add some with"
+                " add-candidates, or put failed ones back"
+            )
+        with ray_errors_explained(TRY_AGAIN):
+            picks = self._scorer(free).pick(n, self._strategy, free)
+        event = {
+            "event": "asked",
+            "for": "label",
+            "strategy": self._strategy,
+            "ids": [pick.material_id for pick in picks],
+            "sigmas": [pick.sigma for pick in picks],
+            "predicted": [pick.predicted for pick in picks],
+            "when": now_text(),
+        }
+        self._record(event)
+        return tuple(self._state.requests[pick.material_id] for pick in picks)
+
+    def tell(self, material_id: str, value: float, *, accept_implausible: bool = False) -> bool:
+        """Tell a label (target's unit); telling the same again changes nothing.
+
+        It is believed for any material of the pool, asked for or not.
+
+        Returns:
+            Whether it was new.
+
+        Raises:
+            InputError: an unknown id, another value than the one that is there, a value that is not
+                finite or not plausible.
+        """
+        if not np.isfinite(value):
+            raise InputError(
+                f"{material_id!r}: the value {value} is not finite; use tell_failed for a label that"
+                " could not be computed"
+            )
+        return self._tell(material_id, "ok", float(value), "", accept_implausible)
+
+    def tell_failed(self, material_id: str, reason: str, *, status: LabelStatus = "failed") -> bool:
+        """Tell that a label could not be computed; the material is set aside with the reason.
+
+        What is asked from then on is picked without it. ``status``: ``failed`` or ``unconverged``.
+
+        Returns:
+            Whether it was new.
+
+        Raises:
+            InputError: an unknown id, one that has a label, or no reason.
+        """
+        if not reason.strip() or status == "ok":
+            raise InputError(f"{material_id!r}: a failure needs a reason; say in a few words why")
+        return self._tell(material_id, status, None, reason.strip(), accept_implausible=False)
+
+    def tell_results(
+        self, path: str | Path, *, unit: str | None = None, accept_implausible: bool = False
+    ) -> TellReport:
+        """Tell what stands in a CSV file, wholly or partly filled in; what is wrong is refused by line.
+
+        Args:
+            path: The file that came with a request, or one with columns ``material_id`` and ``value``.
+            unit: The values' unit, where the file does not say it.
+            accept_implausible: Take values far from those of the start.
+
+        Raises:
+            DataError: the file cannot be read at all, or is of another unit.
+        """
+        results = read_results(Path(path), unit=self._state.unit, stated_unit=unit)
+        new, report = judge_all(
+            self._state, results, now=_now(), accept_implausible=accept_implausible
+        )
+        self._record(*(_label_event(outcome) for outcome in new))
+        return report
+
+    def add_candidates(
+        self, candidates: MaterialsDataset
+    ) -> tuple[tuple[str, ...], tuple[RejectedMaterial, ...]]:
+        """Add materials to the pool; the campaign's network featurises them.
+
+        Returns:
+            The ids that joined, and what was left out with the reasons.
+
+        Raises:
+            InputError: an id that is in the campaign already, another target, or candidates that bring
+                labels.
+        """
+        with ray_errors_explained(TRY_AGAIN):
+            joined = join_pool(
+                self._folder,
+                self._state,
+                candidates,
+                self._all_latents(),
+                config=self._config,
+                progress=self._progress,
+            )
+        self._record(joined.event)
+        self._folder.write_rejected(self._state.rejected)
+        self._latents = joined.latents
+        self._end_scoring()
+        return joined.ids, joined.rejected
+
+    def withdraw(self, ids: Iterable[str], *, reason: str = "") -> None:
+        """Take candidates out of the pool, pending ones too: what is asked next is picked without them.
+
+        Raises:
+            InputError: an id that is no candidate, or has a label.
+        """
+        state, wanted = self._state, list(dict.fromkeys(ids))
+        state.check_candidates(wanted)
+        labelled = [i for i in wanted if i in state.labelled()]
+        if labelled:
+            raise InputError(
+                f"{len(labelled)} of them have labels, which stay: {name_some(labelled)}; leave them out"
+            )
+        new = [i for i in wanted if i not in state.withdrawn]
+        if new:
+            self._record({"event": "withdrawn", "ids": new, "reason": reason, "when": now_text()})
+
+    def put_back(self, ids: Iterable[str]) -> None:
+        """Offer materials again that had failed or were withdrawn.
+
+        Raises:
+            InputError: an id that is neither.
+        """
+        state, wanted = self._state, list(dict.fromkeys(ids))
+        aside = {outcome.material_id for outcome in state.failed()} | state.withdrawn.keys()
+        wrong = [i for i in wanted if i not in aside]
+        if wrong:
+            raise InputError(
+                f"{len(wrong)} of them neither failed nor were withdrawn: {name_some(wrong)};"
+                " correct them"
+            )
+        if wanted:
+            self._record({"event": "put back", "ids": wanted, "when": now_text()})
+
+    @property
+    def config(self) -> Config:
+        """The settings that it was made with."""
+        return self._config
+
+    def status(self) -> AskTellStatus:
+        """Say where the campaign stands; at once, since nothing is computed."""
+        return AskTellStatus.of(self._state, strategy=self._strategy)
+
+    def scores(self) -> Scores:
+        """Say how well it stands: the largest σ left and the error on the test rows.
+
+        Raises:
+            ClusterError: the cluster does not give what was asked for.
+        """
+        free = self._state.free()
+        with ray_errors_explained(TRY_AGAIN):
+            return self._scorer(free).scores(free)
+
+    def write_request(
+        self, requests: Sequence[Request], out: Path | None = None, *, fmt: StructureFormat | None
+    ) -> Path:
+        """Write the CSV file to fill in and, with a format, the crystals to compute.
+
+        Args:
+            requests: What to write: of :meth:`ask`, or pending ones.
+            out: A folder that is new or empty; the next under ``requests/`` where left out.
+            fmt: ``poscar`` or ``cif``; ``None``: no crystals.
+
+        Returns:
+            The CSV file.
+
+        Raises:
+            InputError: the folder is not empty.
+        """
+        return write_request(self._folder, requests, out, fmt=fmt, unit=self._state.unit)
+
+    @property
+    def _strategy(self) -> Strategy:
+        return self._config.selection.strategies[0]
+
+    def _tell(
+        self,
+        material_id: str,
+        status: LabelStatus,
+        value: float | None,
+        reason: str,
+        accept_implausible: bool,
+    ) -> bool:
+        outcome = judge(
+            self._state,
+            material_id,
+            status,
+            value,
+            reason,
+            now=_now(),
+            accept_implausible=accept_implausible,
+        )
+        if outcome is not None:
+            self._record(_label_event(outcome))
+        return outcome is not None
+
+    def _record(self, *events: Event) -> None:
+        """Write events; only what the journal has is believed."""
+        if self._journal is None:
+            raise RunFolderError("the campaign was opened to be read; open it without read_only")
+        self._journal.append(*events)
+        for event in events:
+            self._state.take(event)
+
+    def _scorer(self, free: Sequence[str]) -> Scoring:
+        """The actors, brought up to what is told and pending."""
+        state = self._state
+        labelled, pending = state.labelled(), list(state.pending())
+        if self._scoring is None:
+            content = self._folder.read_json(self._folder.gp)
+            representation = Representation(
+                latents=self._all_latents(),
+                scaler=LatentScaler.from_json(content["scaler"]),
+                hyperparameters=Hyperparameters.from_json(state.hyperparameters),
+            )
+            unlabelled = [i for i in state.candidates if i not in labelled]
+            self._scoring = Scoring(self._config, representation, unlabelled, state.test)
+        self._scoring.bring_up_to(labelled, pending, free)
+        return self._scoring
+
+    def _end_scoring(self) -> None:
+        if self._scoring is not None:
+            self._scoring.close()
+            self._scoring = None
+
+    def _all_latents(self) -> Latents:
+        if self._latents is None:
+            self._latents = latents_from_table(self._folder.read_table(self._folder.latents))
+        return self._latents
+
+
+def _label_event(outcome: LabelOutcome) -> dict[str, Any]:
+    return {"event": "label", "outcome": asdict(outcome), "when": now_text()}
+
+
+def _now() -> datetime:
+    return datetime.now(timezone.utc)

@@ -1,0 +1,129 @@
+"""Whether an answer fits to what an ask-and-tell campaign knows already."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime
+from statistics import fmean, pstdev
+
+from gpnet_ray.campaign.ask_tell_state import AskTellState
+from gpnet_ray.data.results_file import RefusedRow, Results
+from gpnet_ray.errors import InputError
+from gpnet_ray.oracles.protocol import LabelOutcome, LabelStatus
+
+__all__ = ["PLAUSIBLE_DEVIATIONS", "TellReport", "judge", "judge_all", "plausible_range"]
+
+PLAUSIBLE_DEVIATIONS = 10.0
+"""A value farther from the mean of the start's labels than so many of their standard deviations is
+taken for a slip: another unit, a total energy, a lost sign."""
+
+
+@dataclass(frozen=True)
+class TellReport:
+    """What became of a file of results.
+
+    Attributes:
+        n_labels: Labels that were taken.
+        n_failed: Failures that were taken.
+        n_known: Rows that said what had been told before.
+        n_open: Rows that are not filled in yet.
+        refused: Rows that were not taken, by line.
+    """
+
+    n_labels: int
+    n_failed: int
+    n_known: int
+    n_open: int
+    refused: tuple[RefusedRow, ...]
+
+
+def judge(
+    state: AskTellState,
+    material_id: str,
+    status: LabelStatus,
+    value: float | None,
+    reason: str,
+    *,
+    now: datetime,
+    accept_implausible: bool = False,
+) -> LabelOutcome | None:
+    """Decide what an answer is worth.
+
+    A label is believed for anything that is or was in the pool: also where it was not asked for, was
+    withdrawn since, or was first told as failed; it cost somebody hours.
+
+    Returns:
+        The outcome to be kept; ``None`` where the same has been told before.
+
+    Raises:
+        InputError: an unknown id, a value that differs from the one that is there, or one that is not
+            plausible.
+    """
+    known = state.labelled() | state.test
+    if material_id in known:
+        if status == "ok" and value == known[material_id]:
+            return None
+        answer = value if status == "ok" else status
+        raise InputError(
+            f"{material_id!r} has the label {known[material_id]} {state.unit} already and now"
+            f" {answer}; a material keeps its first label"
+        )
+    if material_id not in state.candidates:
+        raise InputError(f"{material_id!r} is no material of this campaign; correct the id")
+    request, before = state.requests.get(material_id), state.outcomes.get(material_id)
+    if before is not None and (before.status, before.reason) == (status, reason):
+        return None
+    if value is not None and not accept_implausible:
+        _check_plausible(state, material_id, value)
+    tries = 1 if before is None else before.tries + 1
+    seconds = 0.0 if request is None else max(0.0, (now - request.asked_at).total_seconds())
+    return LabelOutcome(material_id, status, value, reason, tries, seconds)
+
+
+def _check_plausible(state: AskTellState, material_id: str, value: float) -> None:
+    lowest, highest = plausible_range(state)
+    if not lowest <= value <= highest:
+        raise InputError(
+            f"{material_id!r}: {value} {state.unit} is not plausible: the labels of the start lie around"
+            f" {fmean(state.start.values()):.4g}, and {lowest:.4g} to {highest:.4g} is"
+            f" {PLAUSIBLE_DEVIATIONS:g} standard deviations to each side. Check unit and sign; where it"
+            " is right, say --accept-implausible"
+        )
+
+
+def judge_all(
+    state: AskTellState, results: Results, *, now: datetime, accept_implausible: bool
+) -> tuple[list[LabelOutcome], TellReport]:
+    """Judge every row of a file by itself; the outcomes to be kept, and what became of the rest."""
+    refused, new, n_known = list(results.refused), [], 0
+    for row in results.rows:
+        try:
+            outcome = judge(
+                state,
+                row.material_id,
+                row.status,
+                row.value,
+                row.reason,
+                now=now,
+                accept_implausible=accept_implausible,
+            )
+        except InputError as error:
+            refused.append(RefusedRow(row.line, row.material_id, str(error)))
+            continue
+        if outcome is None:
+            n_known += 1
+        else:
+            new.append(outcome)
+    n_labels = sum(outcome.status == "ok" for outcome in new)
+    refused.sort(key=lambda r: r.line)
+    n_failed = len(new) - n_labels
+    return new, TellReport(n_labels, n_failed, n_known, results.n_open, tuple(refused))
+
+
+def plausible_range(state: AskTellState) -> tuple[float, float]:
+    """Smallest and largest value that is taken without a question (target's unit)."""
+    values = list(state.start.values())
+    spread = PLAUSIBLE_DEVIATIONS * pstdev(values)
+    # Labels that are all the same say nothing of the range.
+    return (fmean(values) - spread, fmean(values) + spread) if spread else (-math.inf, math.inf)

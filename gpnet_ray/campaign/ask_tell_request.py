@@ -1,0 +1,52 @@
+"""What a user gets to compute: the crystals as files, and a CSV file to fill in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gpnet_ray.campaign.ask_tell_state import Request
+from gpnet_ray.data.results_file import FormRow, form_text
+from gpnet_ray.data.structure_files import StructureFormat, write_structure
+from gpnet_ray.errors import InputError
+
+if TYPE_CHECKING:
+    from gpnet_ray.campaign.ask_tell_folder import AskTellFolder
+
+__all__ = ["FORM", "write_request"]
+
+FORM = "results.csv"
+
+
+def write_request(
+    folder: AskTellFolder,
+    requests: Sequence[Request],
+    out: Path | None,
+    *,
+    fmt: StructureFormat | None,
+    unit: str,
+) -> Path:
+    """Write a request into a folder of its own; see :meth:`AskTellCampaign.write_request`.
+
+    The CSV file is written last: where it lies, all crystals are there.
+    """
+    place = _next_free(folder.requests) if out is None else out
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise InputError(f"{place} is not an empty folder; name another one with --out")
+    place.mkdir(parents=True, exist_ok=True)
+    structures = folder.read_structures([request.material_id for request in requests])
+    rows = []
+    for request in requests:
+        material_id, structure = request.material_id, structures[request.material_id]
+        file = write_structure(place, material_id, structure, fmt=fmt).name if fmt else ""
+        formula = structure.composition.element_composition.reduced_formula
+        rows.append(FormRow(material_id, formula, request.sigma, request.predicted, file))
+    form = place / FORM
+    folder.write_text(form, form_text(rows, unit=unit))
+    return form
+
+
+def _next_free(parent: Path) -> Path:
+    taken = [int(p.name) for p in parent.glob("[0-9]*") if p.name.isdigit()]
+    return parent / f"{max(taken, default=0) + 1:04d}"

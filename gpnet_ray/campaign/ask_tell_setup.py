@@ -1,0 +1,282 @@
+"""The first hour of an ask-and-tell campaign: train, featurise, fit, and leave all that in a folder."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import ray
+
+from gpnet_ray.actors.cluster import actor_options, connected, kill_actors, wait_until_ready
+from gpnet_ray.actors.gp_worker import GpWorker
+from gpnet_ray.campaign.ask_tell_folder import UNUSED_SECTIONS, AskTellFolder
+from gpnet_ray.campaign.journal import Journal
+from gpnet_ray.campaign.machine import versions
+from gpnet_ray.campaign.preparation import Problem, check_network, screen, values_of
+from gpnet_ray.campaign.stages import Latents, NetworkStage
+from gpnet_ray.campaign.tables import history_table, latents_table, reference_table
+from gpnet_ray.config import Config
+from gpnet_ray.data.dataset import MaterialsDataset, name_some
+from gpnet_ray.errors import InputError
+from gpnet_ray.gnn.network_state import NetworkState
+from gpnet_ray.gp.scaling import LatentScaler
+from gpnet_ray.progress import Progress
+from gpnet_ray.seeds import generator
+
+if TYPE_CHECKING:
+    from gpnet_ray.gp.fit_records import FitResult
+
+__all__ = [
+    "Start",
+    "candidates_event",
+    "check_start",
+    "check_without_labels",
+    "featurised",
+    "now_text",
+    "set_up",
+    "settled",
+]
+
+FEWEST_LABELS = 10
+"""Below that neither a network nor a Gaussian process can be fitted to anything."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a campaign starts from.
+
+    Attributes:
+        labelled: Crystals with their labels.
+        pool: Crystals that may be asked for, without labels.
+        n_test: How many of the labelled ones only measure the error; drawn by the seed.
+        network: A trained network; trained on the others of the labelled ones where ``None``.
+    """
+
+    labelled: MaterialsDataset
+    pool: MaterialsDataset
+    n_test: int
+    network: NetworkState | None
+
+
+def settled(config: Config) -> Config:
+    """The configuration of a campaign that has no oracle and no arms: one strategy picks.
+
+    Raises:
+        InputError: several strategies are named.
+    """
+    selection = config.selection
+    if len(selection.strategies) != 1:
+        if "strategies" in selection.model_fields_set:
+            raise InputError(
+                f"strategies {list(selection.strategies)}: labels are bought once, so one strategy"
+                " picks; name it with --strategy"
+            )
+        selection = selection.model_copy(update={"strategies": ("max-sigma",)})
+    # What concerns only runs with an oracle of their own stays as it is by default.
+    unused = {name: Config.model_fields[name].default for name in UNUSED_SECTIONS}
+    return config.model_copy(update={"selection": selection, **unused})
+
+
+def check_start(start: Start, config: Config) -> None:
+    """Check that the parts of a campaign fit each other.
+
+    Raises:
+        InputError: says which do not.
+    """
+    labelled, pool = start.labelled, start.pool
+    if labelled.targets is None:
+        raise InputError(f"{labelled.source} has no targets; a campaign starts from labelled rows")
+    check_without_labels(pool)
+    if (labelled.target, labelled.unit) != (pool.target, pool.unit):
+        raise InputError(
+            f"labelled materials are of {labelled.target} ({labelled.unit}) and the pool is of"
+            f" {pool.target} ({pool.unit}); give both the same"
+        )
+    both = sorted(set(labelled.ids).intersection(pool.ids))
+    if both:
+        raise InputError(
+            f"{len(both)} ids are labelled and in the pool: {name_some(both)}; remove them from one"
+        )
+    if start.n_test < 0:
+        raise InputError(f"{start.n_test} test rows: give 0 or more")
+    if start.network is not None:
+        check_network(start.network, labelled, config)
+
+
+def check_without_labels(candidates: MaterialsDataset) -> None:
+    """Refuse candidates that bring labels, which would be overlooked.
+
+    Raises:
+        InputError: they do.
+    """
+    if candidates.targets is not None:
+        raise InputError(
+            f"{candidates.source} brings targets, and candidates have none; read it without"
+            " (with_targets=False), and tell the labels once they are candidates"
+        )
+
+
+def set_up(
+    folder: AskTellFolder, start: Start, config: Config, *, overwrite: bool, progress: Progress
+) -> None:
+    """Do all that comes before the first question, and write it into the folder.
+
+    Raises:
+        InputError: the parts do not fit each other, or too few labelled rows are left.
+        RunFolderError: the folder is occupied.
+    """
+    check_start(start, config)
+    folder.check_can_begin(overwrite=overwrite)
+    everything = _together(start)
+    problem = screen(everything, config, progress)
+    train, test = _split(start, problem, config)
+    pool = tuple(i for i in start.pool.ids if i in set(problem.dataset.ids))
+    if not pool:
+        raise InputError(f"{start.pool.source}: no candidate has a usable crystal; give others")
+    folder.begin(config, overwrite=overwrite)
+    try:
+        with Journal(folder.journal) as journal:
+            event = _run_event(start, config)
+            parts = {
+                "start": {"event": "start", "labels": train, "test": test},
+                "candidates": candidates_event(pool, problem, start.pool.source),
+            }
+            made = _compute(folder, start, problem, train, config, progress)
+            folder.write_rejected(problem.rejected)
+            reference = reference_table({**train, **test})
+            folder.write_table(folder.reference, reference, unit=start.labelled.unit)
+            journal.append(event, *parts.values(), *made, {"event": "ready"})
+    except InputError:
+        # What was asked cannot be done: a folder that holds nothing yet is not left behind.
+        folder.remove()
+        raise
+
+
+def candidates_event(ids: Sequence[str], problem: Problem, source: str) -> dict[str, Any]:
+    """The journal's event of materials that join the pool, and of those that cannot."""
+    return {
+        "event": "candidates",
+        "ids": list(ids),
+        "source": source,
+        "rejected": [asdict(r) for r in problem.rejected],
+        "when": now_text(),
+    }
+
+
+def now_text() -> str:
+    """The time in UTC, as the journal has it."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def featurised(
+    problem: Problem, network: NetworkState, config: Config, progress: Progress
+) -> Latents:
+    """Latents of all materials of a problem, from a trained network."""
+    with connected(config.resources), _stage(config, progress) as stage:
+        return stage.featurize(network, problem.graphs)
+
+
+def _together(start: Start) -> MaterialsDataset:
+    """All materials as one dataset; who has which label is known by id."""
+    labelled, pool = start.labelled, start.pool
+    return replace(
+        pool,
+        ids=labelled.ids + pool.ids,
+        structures=labelled.structures + pool.structures,
+        rejected=labelled.rejected + pool.rejected,
+    )
+
+
+def _split(
+    start: Start, problem: Problem, config: Config
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Labels that are learned from, and labels that only measure the error; both by sorted ids."""
+    labelled = start.labelled
+    targets = [] if labelled.targets is None else labelled.targets.tolist()
+    usable = set(problem.dataset.ids)
+    label_of = {i: y for i, y in zip(labelled.ids, targets, strict=True) if i in usable}
+    ordered = sorted(label_of)
+    generator(config.seed, "split").shuffle(ordered)
+    test, train = sorted(ordered[: start.n_test]), sorted(ordered[start.n_test :])
+    if len(train) < FEWEST_LABELS:
+        raise InputError(
+            f"{len(label_of)} usable labelled rows less {start.n_test} test rows leave {len(train)} to"
+            f" learn from, and at least {FEWEST_LABELS} are needed; label more at random, or lower --test"
+        )
+    return {i: label_of[i] for i in train}, {i: label_of[i] for i in test}
+
+
+def _run_event(start: Start, config: Config) -> dict[str, Any]:
+    labelled = start.labelled
+    return {
+        "event": "run",
+        "kind": "ask and tell",
+        "identity": config.science(),
+        "target": labelled.target,
+        "unit": labelled.unit,
+        "label_note": labelled.label_note,
+        "sources": [labelled.source, start.pool.source],
+        "versions": versions(),
+        "started": now_text(),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+    }
+
+
+def _compute(
+    folder: AskTellFolder,
+    start: Start,
+    problem: Problem,
+    train: Mapping[str, float],
+    config: Config,
+    progress: Progress,
+) -> list[dict[str, Any]]:
+    """Train, featurise and fit; the files are on disk when the events that speak of them return."""
+    dataset, ids, network = problem.dataset, tuple(train), start.network
+    y = values_of(train, ids)
+    with connected(config.resources):
+        with _stage(config, progress) as stage:
+            if network is None:
+                graphs = problem.graphs.select(ids)
+                network, history = stage.train(graphs, y, target=dataset.target, unit=dataset.unit)
+                table = history_table(history)
+                folder.write_table(folder.training_history, table, unit=dataset.unit)
+            latents = stage.featurize(network, problem.graphs)
+        scaler = LatentScaler.fit(latents.latents[latents.rows(ids)], config.gp.latent_scaling)
+        fit = _fit(scaler.transform(latents.latents[latents.rows(ids)]), y, config)
+    for warning in fit.warnings:
+        progress.line(f"Warning: {warning}")
+    network.save(folder.network)
+    folder.write_table(folder.latents, latents_table(latents), unit=dataset.unit)
+    structures = dict(zip(dataset.ids, dataset.structures, strict=True))
+    folder.add_structures(structures, unit=dataset.unit)
+    parameters = fit.hyperparameters.to_json()
+    content = {"hyperparameters": parameters, "scaler": scaler.to_json()}
+    trace = [asdict(step) for step in fit.trace]
+    more = {"trace": trace, "seconds": fit.seconds, "warnings": list(fit.warnings)}
+    folder.write_json(folder.gp, content | more)
+    return [
+        {"event": "network", "fingerprint": network.fingerprint()},
+        {"event": "gp", "strategy": "", "network": 0, "hyperparameters": parameters},
+    ]
+
+
+def _stage(config: Config, progress: Progress) -> NetworkStage:
+    return NetworkStage(config, progress, actor_options(config.resources, n_actors=1, gpu=True))
+
+
+def _fit(X: np.ndarray[Any, np.dtype[np.float64]], y: Any, config: Config) -> FitResult:
+    options = actor_options(config.resources, n_actors=1, gpu=True)
+    no_rows = np.empty((0, X.shape[1]))
+    gp: Any = ray.remote(GpWorker).options(**options).remote((), no_rows, np.empty(0))
+    try:
+        wait_until_ready([gp], options, config.resources)
+        fit: FitResult = ray.get(gp.fit.remote(X, y, config.gp, config.seed))
+    finally:
+        kill_actors([gp])
+    return fit

@@ -1,0 +1,194 @@
+"""``gpnet-ray ask``, ``tell``, ``status`` and what changes the pool of such a campaign."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from gpnet_ray.commands.init import RunDir, read_candidates
+from gpnet_ray.data.structure_files import STRUCTURE_FORMATS, StructureFormat
+from gpnet_ray.errors import InputError, nearest_name_hint
+
+if TYPE_CHECKING:
+    from gpnet_ray.campaign.ask_tell_state import AskTellStatus, Request
+
+__all__ = ["add_candidates", "ask", "put_back", "status", "tell", "withdraw"]
+
+REFUSED = 2
+"""Exit code of ``tell`` when rows were refused; all others were taken."""
+
+Ids = Annotated[list[str], typer.Argument(help="Ids of materials.", show_default=False)]
+
+
+def ask(
+    run_dir: RunDir,
+    n: Annotated[int, typer.Option("-n", "--number", help="How many new ones.")] = 1,
+    write_structures: Annotated[
+        str | None, typer.Option(help=f"Write the crystals too: {' or '.join(STRUCTURE_FORMATS)}.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the files; left out: the next under DIR/requests/."),
+    ] = None,
+    pending: Annotated[
+        bool,
+        typer.Option("--pending", help="Ask nothing new; write again what was asked and not told."),
+    ] = False,
+) -> None:
+    """Pick the next materials to label, given all that is told or pending, and write what to compute."""
+    from gpnet_ray.campaign.ask_tell import AskTellCampaign
+    from gpnet_ray.progress import make_progress
+
+    fmt = _structure_format(write_structures)
+    with AskTellCampaign.open(run_dir, progress=make_progress(Console())) as campaign:
+        if out is not None and out.exists() and (out.is_file() or any(out.iterdir())):
+            # Before anything is asked, so that what was asked has a place.
+            raise InputError(f"{out} is not an empty folder; name another one with --out")
+        requests = campaign.status().pending if pending else campaign.ask(n)
+        if not requests:
+            typer.echo("Nothing is pending.")
+            return
+        form = campaign.write_request(requests, out, fmt=fmt)
+        _print_requests(requests, campaign.status().unit)
+    files = f"Crystals: {form.parent}\n" if fmt else ""
+    typer.echo(f"{files}Fill in and tell: gpnet-ray tell {run_dir} {form}")
+
+
+def tell(
+    run_dir: RunDir,
+    results: Annotated[
+        Path, typer.Argument(help="CSV file, wholly or partly filled in.", show_default=False)
+    ],
+    unit: Annotated[
+        str | None, typer.Option(help="The values' unit, where the file does not say it.")
+    ] = None,
+    accept_implausible: Annotated[
+        bool,
+        typer.Option("--accept-implausible", help="Take values far from those of the start."),
+    ] = False,
+) -> None:
+    """Take labels from a CSV file; rows that cannot be right are refused by line (exit code 2)."""
+    from gpnet_ray.campaign.ask_tell import AskTellCampaign
+
+    with AskTellCampaign.open(run_dir) as campaign:
+        report = campaign.tell_results(results, unit=unit, accept_implausible=accept_implausible)
+    typer.echo(
+        f"{report.n_labels} labels and {report.n_failed} failures taken, {report.n_known} known before,"
+        f" {report.n_open} rows still open, {len(report.refused)} refused"
+    )
+    for row in report.refused:
+        typer.echo(f"{results}, line {row.line}: {row.reason}", err=True)
+    if report.refused:
+        raise typer.Exit(REFUSED)
+
+
+def status(
+    run_dir: RunDir,
+    scores: Annotated[
+        bool,
+        typer.Option(help="Compute the largest σ and the error on the test rows (some seconds)."),
+    ] = True,
+) -> None:
+    """Say what is told, pending, failed and left, and how certain the model is."""
+    from gpnet_ray.campaign.ask_tell import AskTellCampaign
+
+    with AskTellCampaign.open(run_dir, read_only=True) as campaign:
+        now = campaign.status()
+        _print_status(now)
+        if scores:
+            computed = campaign.scores()
+            if computed.largest_sigma is not None:
+                typer.echo(f"Largest σ of a candidate: {computed.largest_sigma:.4g} {now.unit}")
+            if computed.test_mae is not None:
+                typer.echo(f"MAE on {now.n_test} test rows: {computed.test_mae:.4f} {now.unit}")
+
+
+def add_candidates(
+    run_dir: RunDir,
+    dataset: Annotated[
+        Path,
+        typer.Argument(help="Materials with new ids; targets are not read.", show_default=False),
+    ],
+) -> None:
+    """Add materials to the pool; the campaign's own network featurises them."""
+    from gpnet_ray.campaign.ask_tell import AskTellCampaign
+    from gpnet_ray.progress import make_progress
+
+    progress = make_progress(Console())
+    with AskTellCampaign.open(run_dir, progress=progress) as campaign:
+        candidates = read_candidates(dataset, campaign.config, progress)
+        ids, rejected = campaign.add_candidates(candidates)
+        left = campaign.status().n_free
+    typer.echo(f"{len(ids)} candidates added, {len(rejected)} rejected; {left} can be asked for")
+
+
+def withdraw(
+    run_dir: RunDir,
+    ids: Ids,
+    reason: Annotated[str, typer.Option(help="Why, for the record.")] = "",
+) -> None:
+    """Take candidates out of the pool, pending ones too."""
+    from gpnet_ray.campaign.ask_tell import AskTellCampaign
+
+    with AskTellCampaign.open(run_dir) as campaign:
+        campaign.withdraw(ids, reason=reason)
+        left = campaign.status().n_free
+    typer.echo(f"{len(ids)} withdrawn; {left} candidates can be asked for")
+
+
+def put_back(run_dir: RunDir, ids: Ids) -> None:
+    """Offer materials again that had failed or were withdrawn."""
+    from gpnet_ray.campaign.ask_tell import AskTellCampaign
+
+    with AskTellCampaign.open(run_dir) as campaign:
+        campaign.put_back(ids)
+        left = campaign.status().n_free
+    typer.echo(f"{len(ids)} put back; {left} candidates can be asked for")
+
+
+def _structure_format(name: str | None) -> StructureFormat | None:
+    if name is None:
+        return None
+    known = next((fmt for fmt in STRUCTURE_FORMATS if fmt == name), None)
+    if known is None:
+        raise InputError(f"--write-structures {name}: {nearest_name_hint(name, STRUCTURE_FORMATS)}")
+    return known
+
+
+def _print_requests(requests: Sequence[Request], unit: str) -> None:
+    width = max(len(request.material_id) for request in requests)
+    typer.echo(f"{'material':<{width}}  σ ({unit})  predicted ({unit})")
+    for request in requests:
+        numbers = f"{request.sigma:<{len(unit) + 4}.4f}  {request.predicted:.4f}"
+        typer.echo(f"{request.material_id:<{width}}  {numbers}")
+
+
+def _print_status(now: AskTellStatus) -> None:
+    typer.echo(f"{now.target} ({now.unit}), picked by {now.strategy}")
+    typer.echo(f"Labels: {now.n_start} at the start, {now.n_told} told since")
+    typer.echo(f"Pool: {now.n_free} candidates can be asked for, {len(now.withdrawn)} withdrawn")
+    typer.echo(f"Pending: {len(now.pending)}")
+    for request in now.pending:
+        age = _in_words(datetime.now(timezone.utc) - request.asked_at)
+        typer.echo(f"  {request.material_id}: asked {age} ago, σ {request.sigma:.4g} {now.unit}")
+    typer.echo(f"Failed: {len(now.failed)}")
+    for outcome in now.failed:
+        typer.echo(f"  {outcome.material_id}: {outcome.status}, {outcome.reason}")
+
+
+def _in_words(age: timedelta) -> str:
+    """A length of time in its largest unit.
+
+    >>> _in_words(timedelta(minutes=90))
+    '1.5 h'
+    """
+    seconds = age.total_seconds()
+    for name, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= length:
+            return f"{seconds / length:.1f} {name}"
+    return f"{seconds:.0f} s"
