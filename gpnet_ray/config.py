@@ -123,6 +123,9 @@ class TrainingConfig(Section):
     """Share of the train rows that is held out; the weights that are best on it are kept."""
     patience_epochs: Count | None = None
     """Training stops after so many epochs without a smaller validation MAE; ``null``: never early."""
+    pretrained: Path | None = None
+    """Network to start from: an ``.hdf5`` file that megnet wrote, or a folder of ours. It brings its own
+    architecture."""
     freeze_atom_embeddings: bool = False
     """Whether the atom embeddings of the network that training starts from stay as they are."""
     checkpoint_every_epochs: Count = 10
@@ -225,6 +228,9 @@ class ResourcesConfig(Section):
     labellers: Count = 2
     gpus_per_actor: Annotated[float, Field(ge=0)] = 0.0
     """GPUs (fractions too) for the network, the GP and every shard."""
+    threads_per_featurizer: Count = 1
+    """Threads of TensorFlow in each of the actors that featurise a pool, of which there are so many that
+    all CPUs of the cluster are in use (or, with GPUs, one for every ``gpus_per_actor``)."""
     object_store_mebibytes: Annotated[int, Field(ge=80)] = 512
     """Shared memory of a local Ray (MiB); a cluster has its own."""
     start_deadline_seconds: Positive = 120.0
@@ -281,7 +287,7 @@ class Config(Section):
                 "resources": True,
                 "data": {"dataset"},
                 "oracle": _ORACLE_UPKEEP,
-                "training": {"checkpoint_every_epochs"},
+                "training": {"checkpoint_every_epochs", "pretrained"},
             },
         )
         sections = {key: value for key, value in content.items() if isinstance(value, dict)}

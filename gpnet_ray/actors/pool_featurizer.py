@@ -86,7 +86,7 @@ class PoolFeaturizer:
         from gpnet_ray.data.dataset import RejectedMaterial
         from gpnet_ray.gnn.graphs import build_graphs
 
-        ids = [str(name) for name in block.column("material_id").to_pylist()]
+        ids = [str(name).strip() for name in block.column("material_id").to_pylist()]
         texts = block.column("structure").to_pylist()
         parsed = [_parse(name, text) for name, text in zip(ids, texts, strict=True)]
         rejected = [p for p in parsed if isinstance(p, RejectedMaterial)]

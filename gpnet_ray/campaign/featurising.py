@@ -1,0 +1,126 @@
+"""A whole pool through the network, in blocks, with Ray Data: every id comes out exactly once.
+
+Blocks of crystals (text) stream through actors that hold the network, and their latents stream to the driver,
+which writes them; no stage waits for the whole of the one before it, so that memory does not grow with
+the pool.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import ray
+import ray.exceptions
+
+from gpnet_ray.actors.cluster import actor_options
+from gpnet_ray.actors.pool_featurizer import PoolFeaturizer
+from gpnet_ray.campaign.pool_sources import ROWS_PER_BLOCK, PoolSource
+from gpnet_ray.config import ResourcesConfig
+from gpnet_ray.errors import ClusterError
+from gpnet_ray.progress import Progress
+
+if TYPE_CHECKING:
+    from gpnet_ray.campaign.surrogate import Surrogate
+    from gpnet_ray.gnn.network_state import NetworkState
+
+__all__ = ["featurise"]
+
+BLOCK_MEBIBYTES = 8
+"""Size of a block (MiB): some of them have to fit into a local Ray's object store."""
+
+
+def featurise(
+    source: PoolSource,
+    network: NetworkState,
+    *,
+    surrogate: Surrogate | None = None,
+    resources: ResourcesConfig,
+    progress: Progress,
+) -> Iterator[pa.Table]:
+    """Stream a pool's crystals through the network; Ray has to be connected.
+
+    Args:
+        source: The crystals.
+        network: The network.
+        surrogate: The surrogate that the network is part of; without it there is no mean and no σ.
+        resources: How many actors, with how many threads or GPUs.
+        progress: Where crystals and crystals a second are shown.
+
+    Yields:
+        Tables as :func:`~gpnet_ray.actors.pool_featurizer.featurised_schema` says, in the order of the source;
+        what the source itself rejected is not among them.
+
+    Raises:
+        ClusterError: a process of the cluster was lost, and again after Ray had started it anew.
+    """
+    n_actors = _n_actors(resources, source.total)
+    # One more: a share of a CPU is left for what reads or generates the blocks.
+    options = actor_options(
+        resources, n_actors=n_actors + 1, gpu=True, threads=resources.threads_per_featurizer
+    )
+    with _quiet_ray_data(), _ray_errors_explained():
+        featurised = source.open(options["num_cpus"]).map_batches(
+            _RemoteFeaturizer,
+            fn_constructor_args=(ray.put((network, surrogate)),),
+            batch_format="pyarrow",
+            batch_size=ROWS_PER_BLOCK,
+            compute=ray.data.ActorPoolStrategy(size=n_actors),
+            **options,
+        )
+        with progress.task("Featurising", total=source.total, unit="crystals") as task:
+            task.advance(len(source.rejected))
+            for table in featurised.iter_batches(batch_size=None, batch_format="pyarrow"):
+                yield table
+                task.advance(table.num_rows)
+
+
+class _RemoteFeaturizer(PoolFeaturizer):
+    """Fetches the network: as an argument by value it would make Ray complain about restarts."""
+
+    def __init__(self, surrogate: ray.ObjectRef) -> None:
+        super().__init__(*ray.get(surrogate))
+
+
+def _n_actors(resources: ResourcesConfig, total: int) -> int:
+    """One an available share of a GPU, or as many as the CPUs have threads for; no more than blocks."""
+    cluster = ray.cluster_resources()
+    if resources.gpus_per_actor:
+        possible = int(cluster.get("GPU", 0) / resources.gpus_per_actor)
+    else:
+        possible = int(cluster.get("CPU", 1)) // resources.threads_per_featurizer
+    return max(1, min(possible, -(-total // ROWS_PER_BLOCK)))
+
+
+@contextmanager
+def _quiet_ray_data() -> Iterator[None]:
+    """Keep the order of blocks, and Ray Data's own bars and log lines off the terminal, here alone."""
+    mine = ray.data.DataContext.get_current().copy()
+    mine.execution_options.preserve_order = True
+    mine.target_max_block_size = BLOCK_MEBIBYTES * 2**20
+    mine.enable_progress_bars = False
+    logger = logging.getLogger("ray.data")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with ray.data.DataContext.current(mine):
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
+def _ray_errors_explained() -> Iterator[None]:
+    try:
+        yield
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from error
+    except ray.exceptions.RayError as error:
+        raise ClusterError(
+            f"a worker process or node of the Ray cluster was lost: {error}. Run the command again; if it"
+            " comes back, give each process more memory with fewer actors"
+            " (resources.threads_per_featurizer)"
+        ) from error

@@ -1,0 +1,222 @@
+"""Where the crystals of a pool come from, as blocks of text that Ray Data streams.
+
+Parquet is read block by block by Ray itself, and the embedded oxides are generated as they are needed, so that
+neither is ever in memory as a whole. The smaller formats are read whole first.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from gpnet_ray import __version__
+from gpnet_ray.data.dataset import RejectedMaterial, check_unique_ids
+from gpnet_ray.data.raw_materials import ColumnNames, check_columns
+from gpnet_ray.errors import DataError, InputError
+from gpnet_ray.progress import Progress
+
+__all__ = [
+    "EMBEDDED",
+    "PoolSource",
+    "embedded_oxides",
+    "holds_one_crystal",
+    "pool_source",
+    "structure_files",
+]
+
+EMBEDDED = "hypothetical-oxides"
+"""``hypothetical-oxides:N`` stands for the first N embedded oxides."""
+
+ROWS_PER_BLOCK = 512
+STRUCTURE_SUFFIXES = (".cif", ".poscar", ".vasp")
+
+
+@dataclass(frozen=True)
+class PoolSource:
+    """Crystals that are not read yet.
+
+    Attributes:
+        name: what messages call it.
+        fingerprint: hash of its whole content.
+        total: how many ids it has, the rejected ones included.
+        rejected: materials that could not be read already.
+        open: gives the Ray dataset of all others, with columns ``material_id`` and ``structure`` (text);
+            it takes the share of a CPU that a task of it may ask for.
+    """
+
+    name: str
+    fingerprint: str
+    total: int
+    rejected: tuple[RejectedMaterial, ...]
+    open: Callable[[float], Any]
+
+
+def pool_source(
+    dataset: str, *, id_column: str, structure_column: str, seed: int, progress: Progress
+) -> PoolSource:
+    """Find the crystals that a user named.
+
+    Args:
+        dataset: A file or folder that :func:`~gpnet_ray.data.readers.read_dataset` knows, or
+            ``hypothetical-oxides:N``. Targets are not looked at.
+        id_column: Name of the id column.
+        structure_column: Name of the column of crystals.
+        seed: Of the embedded oxides.
+        progress: Where the reading of small formats is shown.
+
+    Raises:
+        DataError: there is no such file or column, ids are missing or occur twice.
+    """
+    kind, _, count = dataset.partition(":")
+    if kind == EMBEDDED:
+        if not (count.isdigit() and int(count)):
+            raise InputError(f"{dataset!r} names no number of oxides; write {EMBEDDED}:5000")
+        return embedded_oxides(int(count), seed=seed)
+    path = Path(dataset)
+    if path.is_file() and path.suffix.lower() in (".parquet", ".pq"):
+        return _parquet(path, ColumnNames(id_column, structure_column, None))
+    from gpnet_ray.data.readers import read_dataset
+
+    read = read_dataset(
+        path,
+        target="",
+        unit="",
+        with_targets=False,
+        id_column=id_column,
+        structure_column=structure_column,
+        progress=progress,
+    )
+    return _in_memory(
+        dataset, read.ids, [json.dumps(s.as_dict()) for s in read.structures], read.rejected
+    )
+
+
+def embedded_oxides(count: int, *, seed: int) -> PoolSource:
+    """The first ``count`` embedded oxides, generated block by block while the others are featurised."""
+
+    def open_dataset(cpus: float) -> Any:
+        import ray.data
+
+        # One task that streams its blocks: a crystal is known only after those before it.
+        one = ray.data.from_arrow(pa.table({"part": [0]}))
+        return one.map_batches(
+            _generate, fn_args=(count, seed), num_cpus=cpus, batch_format="pyarrow"
+        )
+
+    name = f"{EMBEDDED}:{count}"
+    return PoolSource(name, _hash(f"{name} {seed} {__version__}".encode()), count, (), open_dataset)
+
+
+def holds_one_crystal(file: Path) -> bool:
+    """Whether a file's name says that it is a CIF or POSCAR file."""
+    stem = file.name.upper()
+    return file.suffix.lower() in STRUCTURE_SUFFIXES or stem.startswith(("POSCAR", "CONTCAR"))
+
+
+def structure_files(files: Sequence[Path]) -> PoolSource:
+    """CIF and POSCAR files, each with its path as its id.
+
+    Raises:
+        DataError: a file is not there.
+    """
+    from gpnet_ray.data.structure_parsing import BadStructureError, parse_structure
+
+    missing = [str(file) for file in files if not file.is_file()]
+    if missing:
+        raise DataError(f"there is no file {missing[0]}; name CIF or POSCAR files, or a dataset")
+    ids = [str(file) for file in files]
+    check_unique_ids(ids, where="the files given")
+    texts: dict[str, str] = {}
+    rejected: list[RejectedMaterial] = []
+
+    def read(file: Path) -> None:
+        try:
+            texts[str(file)] = json.dumps(parse_structure(file).structure.as_dict())
+        except BadStructureError as error:
+            rejected.append(RejectedMaterial(str(file), error.category, error.detail, str(file)))
+
+    for file in files:
+        read(file)
+    return _in_memory("the files given", list(texts), list(texts.values()), tuple(rejected))
+
+
+def _generate(_: Any, count: int, seed: int) -> Iterator[pa.Table]:
+    from gpnet_ray.data.hypothetical_oxides import hypothetical_oxides
+
+    oxides = hypothetical_oxides(count, seed=seed)
+    while block := list(islice(oxides, ROWS_PER_BLOCK)):
+        yield _block([name for name, _ in block], [json.dumps(s.as_dict()) for _, s in block])
+
+
+def _parquet(path: Path, columns: ColumnNames) -> PoolSource:
+    try:
+        file = pq.ParquetFile(path)
+        check_columns(file.schema_arrow.names, columns, file=str(path))
+        ids = file.read(columns=[columns.material_id]).column(0).cast(pa.string())
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path} cannot be read as Parquet: {error}") from None
+    names = ids.to_pylist()
+    if not names:
+        raise DataError(f"{path} has no rows; at least one material is needed")
+    check_unique_ids(["" if name is None else name.strip() for name in names], where=str(path))
+
+    def open_dataset(cpus: float) -> Any:
+        import ray.data
+
+        names = {columns.material_id: "material_id", columns.structure: "structure"}
+        read = ray.data.read_parquet(
+            str(path.resolve()), columns=list(names), ray_remote_args={"num_cpus": cpus}
+        )
+        return read.rename_columns(names) if list(names) != list(names.values()) else read
+
+    content = _hash(_digest_of_file(path), repr(columns).encode())
+    return PoolSource(str(path), content, len(names), (), open_dataset)
+
+
+def _in_memory(
+    name: str, ids: Sequence[str], texts: Sequence[str], rejected: tuple[RejectedMaterial, ...]
+) -> PoolSource:
+    starts = range(0, len(ids), ROWS_PER_BLOCK)
+    blocks = [
+        _block(ids[at : at + ROWS_PER_BLOCK], texts[at : at + ROWS_PER_BLOCK]) for at in starts
+    ]
+
+    def open_dataset(cpus: float) -> Any:
+        import ray.data
+
+        return ray.data.from_arrow(blocks)
+
+    content = [part.encode() for pair in zip(ids, texts, strict=True) for part in pair]
+    refused = [repr(r).encode() for r in rejected]
+    return PoolSource(
+        name, _hash(*content, *refused), len(ids) + len(rejected), rejected, open_dataset
+    )
+
+
+def _block(ids: Sequence[str], texts: Sequence[str]) -> pa.Table:
+    columns = {"material_id": pa.array(ids, pa.string()), "structure": pa.array(texts, pa.string())}
+    return pa.table(columns)
+
+
+def _digest_of_file(path: Path) -> bytes:
+    digest = sha256()
+    with path.open("rb") as file:
+        while part := file.read(1 << 22):
+            digest.update(part)
+    return digest.digest()
+
+
+def _hash(*parts: bytes) -> str:
+    digest = sha256()
+    for part in parts:
+        digest.update(np.int64(len(part)).tobytes() + part)
+    return digest.hexdigest()

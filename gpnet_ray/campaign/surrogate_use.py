@@ -1,0 +1,109 @@
+"""What people do with a finished network or surrogate: latents into a folder, predictions into a table."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from gpnet_ray.actors.cluster import connected
+from gpnet_ray.campaign.featurising import featurise
+from gpnet_ray.campaign.latent_folder import DESCRIPTION, cache_key, copy_latents, write_latents
+from gpnet_ray.campaign.rejected import none_usable, split_rejected
+from gpnet_ray.config import ResourcesConfig
+from gpnet_ray.errors import RunFolderError
+from gpnet_ray.progress import Progress
+
+if TYPE_CHECKING:
+    from gpnet_ray.campaign.pool_sources import PoolSource
+    from gpnet_ray.campaign.surrogate import Surrogate
+    from gpnet_ray.data.dataset import RejectedMaterial
+    from gpnet_ray.gnn.network_state import NetworkState
+
+__all__ = ["featurise_into", "predict_pool"]
+
+
+def featurise_into(
+    folder: Path,
+    source: PoolSource,
+    network: NetworkState,
+    *,
+    cache: Path | None = None,
+    resources: ResourcesConfig,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Write the latents of a pool into a folder, from the cache where they are there already.
+
+    Args:
+        folder: Empty, or not there yet.
+        source: The crystals.
+        network: The network.
+        cache: Folder of folders named by the hash of network and crystals; what is not there yet is added.
+        resources: How many actors, with how many threads or GPUs.
+        progress: Where progress is shown.
+
+    Returns:
+        The folder's description; see :func:`~gpnet_ray.campaign.latent_folder.write_latents`.
+
+    Raises:
+        DataError: none of the crystals could be used.
+        RunFolderError: the folder is occupied.
+    """
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise RunFolderError(f"{folder} exists already; remove it or name another folder")
+    kept = None if cache is None else cache / cache_key(network, source.fingerprint)
+    if kept is not None and (kept / DESCRIPTION).is_file():
+        progress.line(f"Latents of the same network and crystals are in {kept}: not computed again")
+        return copy_latents(kept, folder)
+    about = {
+        "source": source.name,
+        "source_fingerprint": source.fingerprint,
+        "network_fingerprint": network.fingerprint(),
+        "layer": network.config.layer,
+        "target": network.target,
+        "unit": network.unit,
+    }
+    start = time.monotonic()
+    with connected(resources):
+        tables = featurise(source, network, resources=resources, progress=progress)
+        content = write_latents(kept or folder, tables, rejected=source.rejected, about=about)
+    seconds = time.monotonic() - start
+    progress.line(
+        f"{source.total} crystals in {seconds:.1f} s, {source.total / seconds:.0f} a second"
+    )
+    return content if kept is None else copy_latents(kept, folder)
+
+
+def predict_pool(
+    source: PoolSource,
+    network: NetworkState,
+    surrogate: Surrogate | None,
+    *,
+    resources: ResourcesConfig,
+    progress: Progress,
+) -> tuple[pa.Table, list[RejectedMaterial]]:
+    """Predict the target of every crystal of a pool.
+
+    Returns:
+        ``material_id``, ``mean`` and ``sigma`` of an observation (target's unit) in the order of the source,
+        with ``network_prediction``, the network's own output; without a surrogate that alone. And
+        the materials that have no prediction.
+
+    Raises:
+        DataError: none of the crystals could be used.
+    """
+    columns = ["material_id", *(["mean", "sigma"] if surrogate else []), "network_prediction"]
+    rejected, parts = list(source.rejected), []
+    with connected(resources):
+        for table in featurise(
+            source, network, surrogate=surrogate, resources=resources, progress=progress
+        ):
+            good, bad = split_rejected(table)
+            parts.append(good.select(columns))
+            rejected += bad
+    predictions = pa.concat_tables(parts) if parts else None
+    if predictions is None or not predictions.num_rows:
+        raise none_usable(rejected)
+    return predictions.replace_schema_metadata({b"unit": network.unit.encode()}), rejected

@@ -1,0 +1,146 @@
+"""A pool in blocks through Ray Data: every id comes out once, with its own latent or its own reason."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support.command_line import rock_salt, rows, write_parquet
+
+from gpnet_ray.campaign.featurising import featurise
+from gpnet_ray.campaign.pool_sources import embedded_oxides, pool_source, structure_files
+from gpnet_ray.config import NetworkConfig, ResourcesConfig
+from gpnet_ray.data.hypothetical_oxides import hypothetical_oxides
+from gpnet_ray.errors import DataError, InputError
+from gpnet_ray.gnn.architecture import weight_shapes
+from gpnet_ray.gnn.network_state import NetworkState
+from gpnet_ray.latent_columns import latent_matrix
+from gpnet_ray.progress import NullProgress
+
+TINY = NetworkConfig(
+    n_blocks=1, n1=12, n2=8, n3=4, n_gaussians=10, set2set_passes=1, embedding_dim=5
+)
+
+
+@pytest.fixture(scope="module")
+def network() -> NetworkState:
+    rng = np.random.default_rng(0)
+    return NetworkState(
+        config=TINY,
+        weights={
+            name: rng.normal(scale=0.3, size=shape).astype(np.float32)
+            for name, shape in weight_shapes(TINY).items()
+        },
+        target_mean=-1.0,
+        target_scale=2.0,
+        target="energy",
+        unit="eV/atom",
+    )
+
+
+def open_source(dataset: Path | str):
+    return pool_source(
+        str(dataset),
+        id_column="material_id",
+        structure_column="structure",
+        seed=3,
+        progress=NullProgress(),
+    )
+
+
+def through(source, network, **more) -> pa.Table:
+    resources = ResourcesConfig()
+    parts = featurise(source, network, resources=resources, progress=NullProgress(), **more)
+    return pa.concat_tables(list(parts))
+
+
+def test_every_id_has_its_own_latent_or_its_reason(small_ray, network, tmp_path):
+    from gpnet_ray.gnn.featurize import Featurizer
+    from gpnet_ray.gnn.graphs import build_graphs
+
+    made = rows(40)
+    crystals = {row["material_id"]: row["structure"] for row in made}
+    made[3]["structure"] = "not a crystal"
+    made[17]["structure"] = rock_salt("Mg", 40.0)
+    plutonium = rock_salt("Mg", 4.5)
+    plutonium.replace(0, "Cm")
+    made[18]["structure"] = plutonium
+    table = through(open_source(write_parquet(tmp_path / "pool.parquet", made)), network)
+
+    assert table.column("material_id").to_pylist() == list(crystals)
+    reason = dict(zip(crystals, table.column("category").to_pylist(), strict=True))
+    assert {i: r for i, r in reason.items() if r} == {
+        "m-003": "does not parse",
+        "m-017": "no bond inside the cut-off",
+        "m-018": "unknown element",
+    }
+    good = table.filter(pa.array([reason[i] is None for i in crystals]))
+    ids = good.column("material_id").to_pylist()
+    graphs, _ = build_graphs(ids, [crystals[i] for i in ids], cutoff_angstrom=TINY.cutoff_angstrom)
+    _, latents, predictions = Featurizer(network).featurize(graphs)
+    # The same crystals in other batches: float32 sums in another order.
+    assert latent_matrix(good.column("latent")) == pytest.approx(latents, abs=1e-5)
+    assert good.column("network_prediction").to_numpy() == pytest.approx(predictions, abs=1e-5)
+
+
+def test_embedded_oxides_come_in_order_block_after_block(small_ray, network):
+    table = through(embedded_oxides(1100, seed=3), network)
+    expected = [name for name, _ in hypothetical_oxides(1100, seed=3)]
+    assert table.column("material_id").to_pylist() == expected
+    assert table.column("reason").null_count == 1100
+    assert len(np.unique(latent_matrix(table.column("latent")), axis=0)) > 1000
+
+
+def test_files_of_crystals(small_ray, network, tmp_path):
+    crystal = rock_salt("Mg", 4.2)
+    crystal.to(filename=str(tmp_path / "mgo.cif"))
+    crystal.to(filename=str(tmp_path / "POSCAR"), fmt="poscar")
+    (tmp_path / "broken.cif").write_text("data_nothing\n")
+    source = structure_files([tmp_path / name for name in ("mgo.cif", "broken.cif", "POSCAR")])
+    assert [r.material_id for r in source.rejected] == [str(tmp_path / "broken.cif")]
+    table = through(source, network)
+    assert table.column("material_id").to_pylist() == [
+        str(tmp_path / "mgo.cif"),
+        str(tmp_path / "POSCAR"),
+    ]
+    values = table.column("network_prediction").to_pylist()
+    # CIF is written with eight digits.
+    assert values[0] == pytest.approx(values[1], abs=1e-4)
+
+
+def test_the_fingerprint_is_that_of_the_content(tmp_path):
+    made = rows(12)
+    first = open_source(write_parquet(tmp_path / "a.parquet", made)).fingerprint
+    again = open_source(write_parquet(tmp_path / "b.parquet", made)).fingerprint
+    made[5]["structure"] = rock_salt("Mg", 4.77)
+    changed = open_source(write_parquet(tmp_path / "c.parquet", made)).fingerprint
+    assert first == again
+    assert first != changed
+    oxides = {embedded_oxides(n, seed=s).fingerprint for n, s in ((5, 0), (6, 0), (5, 1))}
+    assert len(oxides) == 3
+
+
+def test_what_cannot_be_a_pool_is_refused(tmp_path):
+    twice = [{**row, "material_id": "same"} for row in rows(2)]
+    with pytest.raises(DataError, match="duplicate ids: same"):
+        open_source(write_parquet(tmp_path / "twice.parquet", twice))
+    with pytest.raises(DataError, match=r"did you mean 'structure'"):
+        pool_source(
+            str(write_parquet(tmp_path / "p.parquet", rows(2))),
+            id_column="material_id",
+            structure_column="structur",
+            seed=0,
+            progress=NullProgress(),
+        )
+    with pytest.raises(InputError, match="hypothetical-oxides:5000"):
+        open_source("hypothetical-oxides:many")
+    pq.write_table(pa.table({"material_id": [], "structure": []}), tmp_path / "none.parquet")
+    with pytest.raises(DataError, match="no rows"):
+        open_source(tmp_path / "none.parquet")
+    (tmp_path / "settings.json").write_text(json.dumps({}))
+    with pytest.raises(DataError, match="no file"):
+        structure_files([tmp_path / "nowhere.cif"])
