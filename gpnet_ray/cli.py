@@ -9,9 +9,12 @@ import typer
 
 from gpnet_ray import __version__
 from gpnet_ray.commands.ask_tell import add_candidates, ask, put_back, status, tell, withdraw
+from gpnet_ray.commands.featurize import featurize
 from gpnet_ray.commands.init import init
+from gpnet_ray.commands.predict import predict
 from gpnet_ray.commands.report import report
 from gpnet_ray.commands.run import run
+from gpnet_ray.commands.train import train
 from gpnet_ray.errors import GpnetError
 
 __all__ = ["app", "main"]
@@ -44,7 +47,20 @@ def _options(
     """Hold the options that stand before a command."""
 
 
-for _command in (run, report, init, ask, tell, status, add_candidates, withdraw, put_back):
+for _command in (
+    run,
+    report,
+    train,
+    featurize,
+    predict,
+    init,
+    ask,
+    tell,
+    status,
+    add_candidates,
+    withdraw,
+    put_back,
+):
     app.command()(_command)
 
 

@@ -1,17 +1,41 @@
-"""Training a network by itself, from a Python script."""
+"""Training without a campaign: a network, or the whole surrogate with its Gaussian process."""
 
 from __future__ import annotations
 
-from gpnet_ray.actors.cluster import actor_options, connected
-from gpnet_ray.campaign.preparation import screen
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import ray
+
+from gpnet_ray.actors.cluster import actor_options, connected, kill_actors, wait_until_ready
+from gpnet_ray.actors.gp_worker import GpWorker
+from gpnet_ray.campaign.preparation import Problem, screen
+from gpnet_ray.campaign.pretraining import with_pretrained
 from gpnet_ray.campaign.stages import NetworkStage
+from gpnet_ray.campaign.surrogate import Surrogate
 from gpnet_ray.config import Config
-from gpnet_ray.data.dataset import MaterialsDataset
+from gpnet_ray.data.dataset import MaterialsDataset, RejectedMaterial
 from gpnet_ray.errors import InputError
 from gpnet_ray.gnn.network_state import NetworkState
+from gpnet_ray.gp.scaling import LatentScaler
 from gpnet_ray.progress import NullProgress, Progress
+from gpnet_ray.types import FloatArray
 
-__all__ = ["train_network"]
+if TYPE_CHECKING:
+    from gpnet_ray.gnn.records import EpochRecord
+    from gpnet_ray.gp.fit_records import FitResult
+    from gpnet_ray.gp.hyperparameters import Hyperparameters
+
+__all__ = ["TrainedSurrogate", "train_network", "train_surrogate"]
+
+
+@dataclass(frozen=True)
+class TrainedSurrogate:
+    """A surrogate with how it came about: a record an epoch, and the materials that were left out."""
+
+    surrogate: Surrogate
+    history: tuple[EpochRecord, ...]
+    rejected: tuple[RejectedMaterial, ...]
 
 
 def train_network(
@@ -27,15 +51,75 @@ def train_network(
     Raises:
         InputError: the dataset has no targets.
     """
-    config, progress = config or Config(), progress or NullProgress()
-    if dataset.targets is None:
-        raise InputError(f"{dataset.source} has no targets to train on; label it first")
-    problem = screen(dataset, config, progress)
-    kept = problem.dataset
-    if kept.targets is None:
-        raise InputError(f"{dataset.source} has no targets to train on; label it first")
-    with connected(config.resources):
-        options = actor_options(config.resources, n_actors=1, gpu=True)
-        with NetworkStage(config, progress, options) as stage:
-            state, _ = stage.train(problem.graphs, kept.targets, target=kept.target, unit=kept.unit)
+    config, initial = with_pretrained(config or Config())
+    progress = progress or NullProgress()
+    problem, targets = _labelled(dataset, config, progress)
+    with connected(config.resources), _stage(config, progress) as stage:
+        state, _ = _train(stage, problem, targets, initial)
     return state
+
+
+def train_surrogate(
+    dataset: MaterialsDataset, config: Config | None = None, *, progress: Progress | None = None
+) -> TrainedSurrogate:
+    """Train a MEGNet on all rows of a dataset and fit the Gaussian process to its latents.
+
+    The network has seen the rows that the process is fitted to, so that σ tends to be too small
+    (a share of ``training.validation_fraction`` of them was held out of its training).
+
+    Args:
+        dataset: Labelled crystals.
+        config: Its ``network``, ``training``, ``gp``, ``resources`` and ``seed`` are used.
+        progress: Where progress is shown; nowhere where left out.
+
+    Raises:
+        InputError: the dataset has no targets.
+    """
+    config, initial = with_pretrained(config or Config())
+    progress = progress or NullProgress()
+    problem, targets = _labelled(dataset, config, progress)
+    with connected(config.resources):
+        with _stage(config, progress) as stage:
+            state, history = _train(stage, problem, targets, initial)
+            latents = stage.featurize(state, problem.graphs)
+        scaler = LatentScaler.fit(
+            latents.latents, config.gp.latent_scaling, projection=config.gp.latent_projection
+        )
+        hyperparameters = _fit(scaler.transform(latents.latents), targets, config, progress)
+    surrogate = Surrogate(state, scaler, hyperparameters, latents.ids, latents.latents, targets)
+    return TrainedSurrogate(surrogate, tuple(history), problem.rejected)
+
+
+def _labelled(
+    dataset: MaterialsDataset, config: Config, progress: Progress
+) -> tuple[Problem, FloatArray]:
+    problem = screen(dataset, config, progress)
+    if problem.dataset.targets is None:
+        raise InputError(f"{dataset.source} has no targets to train on; label it first")
+    return problem, problem.dataset.targets
+
+
+def _stage(config: Config, progress: Progress) -> NetworkStage:
+    return NetworkStage(config, progress, actor_options(config.resources, n_actors=1, gpu=True))
+
+
+def _train(
+    stage: NetworkStage, problem: Problem, targets: FloatArray, initial: NetworkState | None
+) -> tuple[NetworkState, list[EpochRecord]]:
+    kept = problem.dataset
+    return stage.train(problem.graphs, targets, target=kept.target, unit=kept.unit, initial=initial)
+
+
+def _fit(X: FloatArray, y: FloatArray, config: Config, progress: Progress) -> Hyperparameters:
+    options = actor_options(config.resources, n_actors=1, gpu=True)
+    worker = ray.remote(GpWorker).options(**options).remote((), X[:0], y[:0])
+    try:
+        wait_until_ready([worker], options, config.resources)
+        with progress.task("Fitting the GP", total=1, unit="fits") as task:
+            fit: FitResult = ray.get(worker.fit.remote(X, y, config.gp, config.seed))
+            task.advance()
+    finally:
+        kill_actors([worker])
+    for warning in fit.warnings:
+        progress.line(f"Warning: {warning}")
+    return fit.hyperparameters

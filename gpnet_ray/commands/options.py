@@ -28,8 +28,10 @@ __all__ = [
     "IdColumn",
     "Kernel",
     "LatentLayer",
+    "Network",
     "OnBadStructure",
     "Preset",
+    "Pretrained",
     "Scaling",
     "Seed",
     "Settings",
@@ -45,6 +47,12 @@ Dataset: TypeAlias = Annotated[
         help="Parquet, CSV with a CIF column, folder with id_prop.csv, or matbench JSON."
         " Left out: embedded hypothetical oxides with an ionic model's energies.",
         show_default=False,
+    ),
+]
+Network: TypeAlias = Annotated[
+    Path,
+    typer.Argument(
+        help="Folder written by train or run, folder of a network, or .hdf5 written by megnet."
     ),
 ]
 Target: TypeAlias = Annotated[str | None, typer.Option(help="Column to learn.")]
@@ -72,6 +80,13 @@ LatentLayer: TypeAlias = Annotated[
 Kernel: TypeAlias = Annotated[str | None, typer.Option(help=f"{', '.join(KERNELS)}.")]
 Scaling: TypeAlias = Annotated[
     str | None, typer.Option(help=f"Latent scaling: {', '.join(LATENT_SCALINGS)}.")
+]
+Pretrained: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        help="Network to start training from: .hdf5 written by megnet, or a folder of ours."
+        " It brings its own architecture."
+    ),
 ]
 Seed: TypeAlias = Annotated[int | None, typer.Option(help="Seed of every random choice.")]
 Address: TypeAlias = Annotated[

@@ -1,0 +1,143 @@
+"""``gpnet-ray predict``: what a network or surrogate says of some crystals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from gpnet_ray.commands import options
+from gpnet_ray.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from gpnet_ray.campaign.pool_sources import PoolSource
+    from gpnet_ray.config import Config
+    from gpnet_ray.progress import Progress
+
+__all__ = ["predict"]
+
+SHOWN_ROWS = 50
+
+
+def predict(
+    network: options.Network,
+    files: Annotated[
+        list[str],
+        typer.Argument(help="CIF or POSCAR files, or one dataset, or hypothetical-oxides:N."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Write the table there: .csv or .parquet.")
+    ] = None,
+    id_column: options.IdColumn = None,
+    structure_column: options.StructureColumn = None,
+    seed: options.Seed = None,
+    address: options.Address = None,
+    config: options.ConfigFile = None,
+    setting: options.Settings = None,
+) -> None:
+    """Predict the target of crystals, with a σ where NETWORK holds a Gaussian process too."""
+    given = {
+        "data.id_column": id_column,
+        "data.structure_column": structure_column,
+        "seed": seed,
+        "resources.address": address,
+    }
+    resolved = options.resolve(given, settings=setting, preset=None, file=config)
+    if out is not None:
+        _check_out(out)
+
+    from gpnet_ray.campaign.rejected import rejected_csv, rejected_summary
+    from gpnet_ray.campaign.surrogate import load_network, load_surrogate
+    from gpnet_ray.campaign.surrogate_use import predict_pool
+    from gpnet_ray.progress import make_progress
+
+    console = Console()
+    progress = make_progress(console)
+    state = load_network(network)
+    surrogate = load_surrogate(network)
+    if surrogate is None:
+        progress.line(
+            f"{network} holds a network alone: its own predictions follow, without σ. A folder written by"
+            " 'train' or 'run' holds the Gaussian process that gives one."
+        )
+    source = _source(files, resolved, progress)
+    table, rejected = predict_pool(
+        source, state, surrogate, resources=resolved.resources, progress=progress
+    )
+    if out is None:
+        _show(console, table, state.target, state.unit)
+    else:
+        _write(table, out)
+        progress.line(f"{table.num_rows} predictions of {state.target} ({state.unit}) in {out}")
+    if rejected:
+        progress.line(f"{len(rejected)} rejected: {rejected_summary(rejected)}")
+        if out is None:
+            for material in rejected[:SHOWN_ROWS]:
+                progress.line(f"  {material.material_id}: {material.category}: {material.reason}")
+        else:
+            listing = out.with_name(f"{out.stem}.rejected.csv")
+            listing.write_text(rejected_csv(rejected), encoding="utf-8", newline="")
+            progress.line(f"Reasons: {listing}")
+
+
+def _source(files: list[str], config: Config, progress: Progress) -> PoolSource:
+    """The one dataset that is named, or the files of crystals."""
+    from gpnet_ray.campaign.pool_sources import (
+        holds_one_crystal,
+        pool_source,
+        structure_files,
+    )
+
+    crystals = [file for file in files if holds_one_crystal(Path(file))]
+    if len(crystals) == len(files):
+        return structure_files([Path(file) for file in files])
+    if len(files) > 1:
+        other = next(file for file in files if file not in crystals)
+        raise InputError(
+            f"{other} is not a CIF or POSCAR file; name such files (.cif, .poscar, .vasp, POSCAR…), or"
+            " one dataset alone"
+        )
+    return pool_source(
+        files[0],
+        id_column=config.data.id_column,
+        structure_column=config.data.structure_column,
+        seed=config.seed,
+        progress=progress,
+    )
+
+
+def _check_out(out: Path) -> None:
+    if out.suffix.lower() not in (".csv", ".parquet"):
+        raise InputError(f"--out {out}: the name has to end in .csv or .parquet")
+    if not out.resolve().parent.is_dir():
+        raise InputError(f"--out {out}: there is no folder {out.resolve().parent}; make it first")
+
+
+def _write(table: pa.Table, out: Path) -> None:
+    import pyarrow.csv
+    import pyarrow.parquet
+
+    if out.suffix.lower() == ".csv":
+        pyarrow.csv.write_csv(table, out)
+    else:
+        pyarrow.parquet.write_table(table, out)
+
+
+def _show(console: Console, table: pa.Table, target: str, unit: str) -> None:
+    shown = Table(title=f"{target} ({unit})", title_justify="left")
+    titles = {"material_id": "id", "sigma": "σ", "network_prediction": "network"}
+    for name in table.column_names:
+        shown.add_column(
+            titles.get(name, name), justify="left" if name == "material_id" else "right"
+        )
+    for row in table.slice(0, SHOWN_ROWS).to_pylist():
+        shown.add_row(*(v if isinstance(v, str) else f"{v:.4f}" for v in row.values()))
+    console.print(shown)
+    left = table.num_rows - SHOWN_ROWS
+    if left > 0:
+        console.print(f"{left} more; --out FILE.csv writes all")

@@ -1,0 +1,85 @@
+"""``gpnet-ray train``: a surrogate, without a campaign."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from gpnet_ray.commands import options
+from gpnet_ray.errors import InputError, RunFolderError
+
+__all__ = ["train"]
+
+
+def train(
+    out: Annotated[Path, typer.Option(help="Folder for the surrogate; has to be new.")],
+    dataset: Annotated[
+        Path | None,
+        typer.Option(
+            help="Parquet, CSV with a CIF column, folder with id_prop.csv, or matbench JSON."
+        ),
+    ] = None,
+    target: options.Target = None,
+    unit: options.Unit = None,
+    id_column: options.IdColumn = None,
+    structure_column: options.StructureColumn = None,
+    on_bad_structure: options.OnBadStructure = None,
+    pretrained: options.Pretrained = None,
+    preset: options.Preset = None,
+    config: options.ConfigFile = None,
+    setting: options.Settings = None,
+    epochs: options.Epochs = None,
+    cutoff: options.Cutoff = None,
+    layer: options.LatentLayer = None,
+    kernel: options.Kernel = None,
+    scaling: options.Scaling = None,
+    seed: options.Seed = None,
+    address: options.Address = None,
+) -> None:
+    """Train a network on all rows of a dataset and fit the Gaussian process to its latents."""
+    given: dict[str, Any] = {
+        "data.dataset": dataset,
+        "data.target": target,
+        "data.unit": unit,
+        "data.id_column": id_column,
+        "data.structure_column": structure_column,
+        "data.on_bad_structure": on_bad_structure,
+        "training.pretrained": pretrained,
+        "training.epochs": epochs,
+        "network.cutoff_angstrom": cutoff,
+        "network.layer": layer,
+        "gp.kernel": kernel,
+        "gp.latent_scaling": scaling,
+        "seed": seed,
+        "resources.address": address,
+    }
+    resolved = options.resolve(given, settings=setting, preset=preset, file=config)
+    if resolved.data.dataset is None:
+        raise InputError("there is nothing to train on; name a dataset with --dataset")
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise RunFolderError(f"{out} exists already; remove it or name another folder with --out")
+
+    from gpnet_ray.campaign.preparation import load_dataset
+    from gpnet_ray.campaign.rejected import rejected_summary
+    from gpnet_ray.campaign.run_folder import RunFolder
+    from gpnet_ray.campaign.tables import history_table
+    from gpnet_ray.campaign.train import train_surrogate
+    from gpnet_ray.progress import make_progress
+
+    progress = make_progress(Console())
+    read, _ = load_dataset(resolved, progress)
+    trained = train_surrogate(read, resolved, progress=progress)
+    folder, state = RunFolder(out), trained.surrogate.network
+    folder.create(resolved, overwrite=False)
+    trained.surrogate.save(out)
+    folder.write_table(folder.training_history, history_table(trained.history), unit=state.unit)
+    folder.write_rejected(trained.rejected)
+    best = min((r.validation_mae for r in trained.history), default=None)
+    if best is not None:
+        progress.line(f"Validation MAE of the network: {best:.4f} {state.unit}")
+    if trained.rejected:
+        progress.line(f"{len(trained.rejected)} rejected: {rejected_summary(trained.rejected)}")
+    progress.line(f"{len(trained.surrogate.ids)} labelled materials. Surrogate: {out}")

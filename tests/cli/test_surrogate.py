@@ -1,0 +1,138 @@
+"""``train``, ``featurize`` and ``predict``: for people who want the surrogate and no campaign."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from support.command_line import TINY_NETWORK, Run, gpnet_ray, rock_salt, rows, write_parquet
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A folder with a dataset of 40 crystals, one of them bad, and the surrogate trained on it."""
+    folder = tmp_path_factory.mktemp("trained")
+    made = rows()
+    made[11]["structure"] = rock_salt("Mg", 40.0)  # no bond inside the cut-off
+    write_parquet(folder / "oxides.parquet", made)
+    data = ("--dataset", "oxides.parquet", "--target", "energy")
+    done = gpnet_ray("train", *data, "--out", "surrogate", *TINY_NETWORK, folder=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 rejected: 1 no bond inside the cut-off" in done.stdout
+    return folder
+
+
+@pytest.mark.slow
+def test_a_surrogate_predicts_from_files_with_sigma(trained, run: Run, tmp_path):
+    folder = trained / "surrogate"
+    assert "m-011" in (folder / "rejected.csv").read_text()
+    assert pq.read_table(folder / "training_history.parquet").num_rows == 2
+    rock_salt("Mg", 4.2).to(filename=str(tmp_path / "mgo.cif"))
+    (tmp_path / "broken.cif").write_text("data_nothing\n")
+    rock_salt("Ca", 4.6).to(filename=str(tmp_path / "POSCAR_cao"), fmt="poscar")
+    files = ("mgo.cif", "broken.cif", "POSCAR_cao")
+    done = run("predict", folder, *files, "--out", "table.csv")
+    assert done.returncode == 0, done.stderr
+    assert "1 rejected" in done.stdout
+    with (tmp_path / "table.csv").open() as file:
+        table = {row["material_id"]: row for row in csv.DictReader(file)}
+    assert list(table) == ["mgo.cif", "POSCAR_cao"]
+    assert all(float(row["sigma"]) > 0 for row in table.values())
+    assert "broken.cif,does not parse" in (tmp_path / "table.rejected.csv").read_text()
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_predictions_of_a_dataset_are_those_of_the_process_on_its_own_latents(
+    trained, run: Run, tmp_path
+):
+    from gpnet_ray.campaign.latent_folder import read_latents
+    from gpnet_ray.campaign.surrogate import load_surrogate
+    from gpnet_ray.latent_columns import latent_matrix
+
+    folder, dataset = trained / "surrogate", trained / "oxides.parquet"
+    done = run("featurize", folder, dataset, "--out", "latents", "--cache", "cache")
+    assert done.returncode == 0, done.stderr
+    assert "39 latents of readout_0" in done.stdout
+    latents = read_latents(tmp_path / "latents")
+    predicted = run("predict", folder, dataset, "--out", "table.parquet")
+    assert predicted.returncode == 0, predicted.stderr
+    table = pq.read_table(tmp_path / "table.parquet")
+    assert table.column("material_id").equals(latents.column("material_id"))
+    assert table.schema.metadata[b"unit"] == b"eV/atom"
+
+    surrogate = load_surrogate(folder)
+    assert surrogate is not None
+    X = surrogate.scaler.transform(latent_matrix(latents.column("latent")))
+    mean, sigma = surrogate.posterior().predict(X)
+    # Latents of the same crystals in other batches: float32 sums in another order.
+    assert table.column("mean").to_numpy() == pytest.approx(mean, abs=1e-4)
+    assert table.column("sigma").to_numpy() == pytest.approx(sigma, abs=1e-4)
+
+    # The same again: nothing is computed, and what comes out is the same.
+    again = run("featurize", folder, dataset, "--out", "again", "--cache", "cache")
+    assert again.returncode == 0, again.stderr
+    assert "not computed again" in again.stdout
+    assert "Featurising" not in again.stdout
+    assert read_latents(tmp_path / "again").equals(latents)
+    description = json.loads((tmp_path / "again" / "featurising.json").read_text())
+    assert (description["n_featurised"], description["n_rejected"]) == (39, 1)
+    assert "m-011" in (tmp_path / "again" / "rejected.csv").read_text()
+
+
+@pytest.mark.slow
+def test_a_bare_network_predicts_without_sigma_and_says_so(trained, run: Run, tmp_path):
+    rock_salt("Mg", 4.2).to(filename=str(tmp_path / "mgo.cif"))
+    done = run("predict", trained / "surrogate" / "network", "mgo.cif")
+    assert done.returncode == 0, done.stderr
+    assert "without σ" in done.stdout
+    assert "mgo.cif" in done.stdout
+    assert "sigma" not in done.stdout
+
+
+@pytest.mark.slow
+def test_training_goes_on_from_a_pretrained_network(trained, run: Run, tmp_path):
+    from gpnet_ray.campaign.surrogate import load_network
+
+    first = load_network(trained / "surrogate")
+    more = ("--pretrained", trained / "surrogate", "--epochs", "1")
+    quiet = ("--set", "training.peak_learning_rate=1e-7")
+    data = ("--dataset", trained / "oxides.parquet", "--target", "energy")
+    done = run("train", *data, "--out", "further", *more, *quiet)
+    assert done.returncode == 0, done.stderr
+    further = load_network(tmp_path / "further")
+    assert further.config == first.config
+    # A learning rate of nearly nothing leaves it where it was.
+    for name, value in first.weights.items():
+        assert np.abs(further.weights[name] - value).max() < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("train", "--out", "new"), "--dataset"),
+        (("train", "--dataset", "x.parquet", "--out", "."), "exists already"),
+        (("predict", "nowhere", "a.cif"), "there is no network at nowhere"),
+        (("predict", "nowhere", "a.cif", "--out", "a.txt"), ".csv or .parquet"),
+        (("featurize", "nowhere.hdf5", "hypothetical-oxides:5", "--out", "x"), "nowhere.hdf5"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_at_once(run: Run, tmp_path, arguments, said):
+    (tmp_path / "something").write_text("")
+    done = run(*arguments)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_where_no_crystal_is_left_the_exit_code_is_two(trained, run: Run, tmp_path):
+    rock_salt("Mg", 40.0).to(filename=str(tmp_path / "far.cif"))
+    done = run("predict", trained / "surrogate", "far.cif")
+    assert done.returncode == 2
+    assert "no bond inside the cut-off" in done.stderr
+    assert "Traceback" not in done.stderr
