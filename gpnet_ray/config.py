@@ -30,6 +30,7 @@ __all__ = [
     "LabelsConfig",
     "NetworkConfig",
     "ResourcesConfig",
+    "RetrainingConfig",
     "SelectionConfig",
     "SplitConfig",
     "TrainingConfig",
@@ -198,6 +199,21 @@ class SelectionConfig(Section):
         return self
 
 
+class RetrainingConfig(Section):
+    """Training the network again on all labels that an arm has, its latents and GP made anew after it."""
+
+    when: Literal["never", "end", "every"] = "never"
+    """``end``: after the last cycle, as the paper does; ``every``: each time that an arm has bought
+    ``every_labels`` more, and after the last cycle where labels have come since."""
+    every_labels: Count = 500
+    start: Literal["scratch", "warm"] = "scratch"
+    """From weights drawn anew, or from those of the arm's last network."""
+    epochs: Count | None = None
+    """``null``: as many as ``training.epochs``."""
+    peak_learning_rate: Positive | None = None
+    """``null``: that of ``training``."""
+
+
 class LabelsConfig(Section):
     """How the oracle is asked, and what happens when it raises, dies, hangs or finds no label.
 
@@ -233,6 +249,8 @@ class ResourcesConfig(Section):
     all CPUs of the cluster are in use (or, with GPUs, one for every ``gpus_per_actor``)."""
     object_store_mebibytes: Annotated[int, Field(ge=80)] = 512
     """Shared memory of a local Ray (MiB); a cluster has its own."""
+    actor_restarts: Annotated[int, Field(ge=0)] = 3
+    """How often an actor that scores starts again by itself after its process or node was lost."""
     start_deadline_seconds: Positive = 120.0
     """How long to wait for the actors before giving up with what was asked and what there is."""
 
@@ -260,6 +278,7 @@ class Config(Section):
     training: TrainingConfig = TrainingConfig()
     gp: GpConfig = GpConfig()
     selection: SelectionConfig = SelectionConfig()
+    retraining: RetrainingConfig = RetrainingConfig()
     oracle: OracleConfig = OracleConfig()
     labels: LabelsConfig = LabelsConfig()
     resources: ResourcesConfig = ResourcesConfig()

@@ -1,328 +1,124 @@
-"""One arm: a strategy's loop from the same start as every other arm.
-
-The variance never reads a label, so a round of messages plans many cycles at once; what is done with
-the outcomes is nevertheless exactly what a strictly sequential loop would do. When a material cannot
-be labelled, the cycles planned after it are planned again without it; labels that were bought ahead
-for them are kept and used when they are picked.
-"""
+"""One arm: a strategy's loop from the same start as every other arm, with what happens between its stretches."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
 
-import numpy as np
-import ray
+import ray.exceptions
 
+from gpnet_ray.campaign.arm_record import ArmRecord, ArmResult
+from gpnet_ray.campaign.context import RunContext
 from gpnet_ray.campaign.history import RunHistory
-from gpnet_ray.campaign.journal import Journal
-from gpnet_ray.campaign.label_desk import LabelDesk, check_failures
-from gpnet_ray.config import SelectionConfig, Strategy
-from gpnet_ray.errors import RunFolderError
-from gpnet_ray.oracles.protocol import LabelOutcome
+from gpnet_ray.campaign.journal import Journal, read_journal
+from gpnet_ray.campaign.label_desk import LabelDesk
+from gpnet_ray.campaign.networks import Networks, Representation
+from gpnet_ray.campaign.scorers import Scorers
+from gpnet_ray.campaign.stretch import Stretch
+from gpnet_ray.config import Strategy
 from gpnet_ray.progress import Task
-from gpnet_ray.seeds import generator
-from gpnet_ray.types import FloatArray, IntArray
 
-if TYPE_CHECKING:
-    from gpnet_ray.evaluation.metrics import ErrorSums
-    from gpnet_ray.gp.hyperparameters import Hyperparameters
-    from gpnet_ray.gp.messages import PlannedCycle
+__all__ = ["Arm"]
 
-__all__ = ["Arm", "ArmResult", "Pick", "StartingPoint"]
-
-CANDIDATES_PER_ROUND = 1024
-"""Candidates that all shards together offer in a round; a shard's share grows when a cycle is not certain."""
-
-RANDOM_PICKS_PER_ROUND = 256
-
-
-@dataclass(frozen=True)
-class StartingPoint:
-    """What all arms start from: the GP's hyperparameters and the labelled points X (n, d), y (n,)."""
-
-    hyperparameters: Hyperparameters
-    ids: tuple[str, ...]
-    X: FloatArray
-    y: FloatArray
-
-
-@dataclass(frozen=True)
-class Pick:
-    """One material chosen in one cycle (1-based), with the σ it was chosen by and what became of it.
-
-    ``mean`` is what was predicted from all labels before its own; ``None`` where labelling failed.
-    """
-
-    cycle: int
-    sigma: float
-    radius: float | None
-    outcome: LabelOutcome
-    mean: float | None = None
-
-
-@dataclass(frozen=True)
-class ArmResult:
-    """Picks in order, and error metrics before the loop (row 0) and after every cycle.
-
-    ``jitter`` is the variance that the factor needed on its diagonal (target's unit squared; 0 as a
-    rule), ``n_clipped`` how many variances came out negative by rounding and were set to 0.
-    """
-
-    strategy: Strategy
-    picks: tuple[Pick, ...]
-    n_labelled: tuple[int, ...]
-    test: Mapping[str, FloatArray]
-    unlabelled: Mapping[str, FloatArray] | None
-    n_unlabelled: tuple[int, ...] | None
-    test_before: tuple[tuple[str, ...], FloatArray, FloatArray]
-    test_after: tuple[tuple[str, ...], FloatArray, FloatArray]
-    jitter: float
-    n_clipped: int
+LOST = (
+    ray.exceptions.RayActorError,
+    ray.exceptions.ObjectLostError,
+    ray.exceptions.WorkerCrashedError,
+    ray.exceptions.NodeDiedError,
+)
+"""What Ray says when a process or a node went away with what it held."""
 
 
 class Arm:
-    """Runs the cycles of one strategy over a GP actor and pool-shard actors."""
+    """Runs the stretches of one strategy's loop, and trains the network again between them."""
 
     def __init__(
         self,
         strategy: Strategy,
-        selection: SelectionConfig,
+        context: RunContext,
         *,
         unit: str,
-        seed: int,
         pool_ids: Sequence[str],
-        gp: Any,
-        shards: Sequence[Any],
+        networks: Networks,
+        scorers: Scorers,
         desk: LabelDesk,
         journal: Journal,
-        history: RunHistory | None = None,
     ) -> None:
         """Prepare an arm.
 
         Args:
             strategy: How the next materials are chosen.
-            selection: Cycles, batch size, distance cut-off.
+            context: Settings, and what an interrupted run's journal held.
             unit: Unit of the target, for the progress.
-            seed: The run's seed (the ``random`` strategy's order is drawn from it).
             pool_ids: Ids of the whole pool.
-            gp: Handle of the GP actor.
-            shards: Handles of the pool-shard actors.
+            networks: Where networks are trained.
+            scorers: The actors that score.
             desk: Where labels are bought.
             journal: Where every finished cycle is written.
-            history: An earlier journal of the same run: the cycles in it are run again from the
-                labels in it, and must come out the same.
         """
-        self._strategy, self._selection, self._unit = strategy, selection, unit
-        self._gp, self._shards, self._desk, self._journal = gp, shards, desk, journal
-        self._limit = -(-CANDIDATES_PER_ROUND // len(shards))
-        self._pool_size = len(pool_ids)
-        self._journaled = {} if history is None else history.cycles.get(strategy, {})
-        order = sorted(pool_ids)
-        generator(seed, "random strategy").shuffle(order)
-        self._random_order = order if strategy == "random" else []
-        self._picks: list[Pick] = []
-        self._n_labelled: list[int] = []
-        self._test_sums: list[ErrorSums] = []
-        self._pool_sums: list[ErrorSums] = []
-        self._cutoff: float | None = None
+        self._strategy, self._context, self._unit = strategy, context, unit
+        self._pool_ids, self._networks, self._scorers = pool_ids, networks, scorers
+        self._desk, self._journal = desk, journal
 
-    def run(self, start: StartingPoint, task: Task) -> ArmResult:
-        """Run all cycles.
+    def run(self, first: Representation) -> ArmResult:
+        """Run all cycles, from the network that all strategies start from.
 
         Raises:
             OracleError: too large a share of the picks could not be labelled.
             RunFolderError: the journal of an interrupted run holds other picks than this program makes.
+            ray.exceptions.RayError: an actor that scores was lost more often than it may be.
         """
-        self._reset(start)
-        before = ray.get(self._gp.test_predictions.remote())
-        done = 0
-        while done < self._selection.cycles:
-            planned = self._plan(self._selection.cycles - done)
-            finished, outcomes = self._label(planned, task)
-            self._journal_cycles(done, finished)
-            self._commit(done, finished, outcomes)
-            failed = [p.outcome for p in self._picks if p.outcome.status != "ok"]
-            what = f"picks of {self._strategy}"
-            check_failures(failed, len(self._picks), self._selection, what=what)
-            done += len(finished)
-            mae = self._test_sums[-1].metrics()["mae"][-1]
-            task.advance(0, note=f"test MAE {mae:.4f} {self._unit}")
-        return self._result(before)
+        context, representation = self._context, first
+        record = ArmRecord(self._strategy)
+        cycles = context.config.selection.cycles
+        task = context.progress.task(f"Cycles, {self._strategy}", total=cycles, unit="cycles")
+        with context.timed(f"loop {self._strategy}"), task as progress:
+            while True:
+                record = self._stretch(representation, record, progress)
+                if not self._trains_again(record):
+                    return record.result()
+                self._scorers.release()
+                representation, retraining = self._networks.next(record, representation)
+                record = record.with_retraining(retraining)
 
-    def _label(
-        self, planned: Sequence[PlannedCycle], task: Task
-    ) -> tuple[list[PlannedCycle], dict[str, LabelOutcome]]:
-        """Buy labels in the order of the plan, a few ahead, until all are there or one fails.
-
-        Returns:
-            The cycles that stand as planned, the last perhaps with a failure, and their outcomes.
-        """
-        finished: list[PlannedCycle] = []
-        outcomes: dict[str, LabelOutcome] = {}
-        stream = self._desk.label([i for cycle in planned for i in cycle.ids])
-        for cycle in planned:
-            bought = list(islice(stream, len(cycle.ids)))
-            outcomes |= {outcome.material_id: outcome for outcome in bought}
-            finished.append(cycle)
-            task.advance()
-            if any(outcome.status != "ok" for outcome in bought):
-                break
-        return finished, outcomes
-
-    def _reset(self, start: StartingPoint) -> None:
-        selection = self._selection
-        if self._strategy == "distance":
-            self._cutoff = selection.distance_cutoff or (
-                selection.distance_cutoff_fraction * _shortest_length_scale(start.hyperparameters)
-            )
-        snapshot = self._gp.reset.remote(
-            start.hyperparameters,
-            start.ids,
-            start.X,
-            start.y,
-            reserve=selection.cycles * selection.batch_size,
-        )
-        pool_sums = ray.get([shard.reset.remote(snapshot) for shard in self._shards])
-        self._test_sums.append(ray.get(self._gp.test_error_sums.remote()))
-        self._add_pool_sums(pool_sums)
-        self._n_labelled.append(len(start.ids))
-
-    def _plan(self, cycles: int) -> tuple[PlannedCycle, ...]:
-        selection = self._selection
+    def _stretch(self, representation: Representation, record: ArmRecord, task: Task) -> ArmRecord:
+        """The cycles up to the next training; begun again as often as an actor that scores is lost."""
+        history, context = self._context.history, self._context
         while True:
-            order, proposals = self._proposals(cycles)
-            planned: tuple[PlannedCycle, ...] = ray.get(
-                self._gp.plan.remote(
-                    self._strategy, cycles, selection.batch_size, self._cutoff, order, *proposals
-                )
+            start = self._scorers.of(representation)
+            stretch = Stretch(
+                record,
+                context.config.selection,
+                unit=self._unit,
+                seed=context.config.seed,
+                pool_ids=self._pool_ids,
+                gp=self._scorers.gp,
+                shards=self._scorers.shards,
+                desk=self._desk,
+                journal=self._journal,
+                history=history,
             )
-            if planned:
-                return planned
-            if self._limit >= self._pool_size:
-                raise RuntimeError(
-                    f"no cycle of {self._strategy} could be planned from the whole pool of"
-                    f" {self._pool_size}; this is a defect of gpnet_ray, please report it"
+            try:
+                return stretch.run(start, task, until_labels=self._next_training(record))
+            except LOST as error:
+                context.progress.line(
+                    f"An actor that scores was lost ({type(error).__name__}); it starts again, and"
+                    " its cycles are run again from the journal"
                 )
-            self._limit *= 4
+                task.advance(record.cycles - stretch.cycles_done)
+                self._scorers.wait_until_back()
+                history = RunHistory.of(read_journal(context.folder.journal))
 
-    def _proposals(self, cycles: int) -> tuple[list[str] | None, list[Any]]:
-        """Ask the shards for candidates; the random strategy names the ones it wants, in order."""
-        if self._strategy != "random":
-            return None, [shard.propose.remote(self._limit) for shard in self._shards]
-        batch = self._selection.batch_size
-        wanted = self._random_order[: min(cycles, max(1, RANDOM_PICKS_PER_ROUND // batch)) * batch]
-        return wanted, [shard.propose_ids.remote(wanted) for shard in self._shards]
+    def _next_training(self, record: ArmRecord) -> int | None:
+        """At how many labels bought the network is trained again; ``None``: not before the last cycle."""
+        settings = self._context.config.retraining
+        if settings.when != "every":
+            return None
+        return (len(record.retrainings) + 1) * settings.every_labels
 
-    def _commit(
-        self,
-        done: int,
-        finished: Sequence[PlannedCycle],
-        outcomes: Mapping[str, LabelOutcome],
-    ) -> None:
-        """Take the outcomes of finished cycles into the GP, the shards and the metrics."""
-        picks = [
-            Pick(done + number, sigma, cycle.radius, outcomes[material_id])
-            for number, cycle in enumerate(finished, start=1)
-            for material_id, sigma in zip(cycle.ids, cycle.sigmas, strict=True)
-        ]
-        del self._random_order[: len(picks)]
-        labelled = [pick for pick in picks if pick.outcome.status == "ok"]
-        failed = [pick for pick in picks if pick.outcome.status != "ok"]
-        cycle_of = np.array([pick.cycle - done - 1 for pick in labelled], dtype=np.int32)
-        bought = np.cumsum(np.bincount(cycle_of, minlength=len(finished)))
-        self._n_labelled += (self._n_labelled[-1] + bought).tolist()
-        if failed:
-            gone = [pick.outcome.material_id for pick in failed]
-            ray.get([shard.withdraw.remote(gone) for shard in self._shards])
-        if labelled:
-            means = self._take_labels(labelled, cycle_of, len(finished))
-            labelled = [replace(p, mean=m) for p, m in zip(labelled, means, strict=True)]
-        else:
-            # Nothing was learned; the errors stay as they were.
-            for known in (self._test_sums, self._pool_sums):
-                if known:
-                    known += [known[-1].last()] * len(finished)
-        self._picks += _in_order(picks, labelled)
-
-    def _take_labels(
-        self, labelled: Sequence[Pick], cycle_of: IntArray, n_cycles: int
-    ) -> list[float]:
-        """Bring the GP and the shards up to date; what was predicted for each pick beforehand."""
-        y = np.array([pick.outcome.value for pick in labelled], dtype=np.float64)
-        ids = [pick.outcome.material_id for pick in labelled]
-        block, test_sums, predicted = self._gp.commit.options(num_returns=3).remote(
-            ids, y, cycle_of, n_cycles
-        )
-        pool_sums = [shard.absorb.remote(block, cycle_of, n_cycles) for shard in self._shards]
-        self._test_sums.append(ray.get(test_sums))
-        self._add_pool_sums(ray.get(pool_sums))
-        means: list[float] = ray.get(predicted).tolist()
-        return means
-
-    def _add_pool_sums(self, sums: Sequence[ErrorSums | None]) -> None:
-        known = [part for part in sums if part is not None]
-        if known:
-            total = known[0]
-            for part in known[1:]:
-                total = total + part
-            self._pool_sums.append(total)
-
-    def _journal_cycles(self, done: int, finished: Sequence[PlannedCycle]) -> None:
-        new = []
-        for number, cycle in enumerate(finished, start=done + 1):
-            before = self._journaled.get(number)
-            if before is None:
-                new.append(
-                    {
-                        "event": "cycle",
-                        "strategy": self._strategy,
-                        "cycle": number,
-                        "ids": list(cycle.ids),
-                        "sigmas": list(cycle.sigmas),
-                        "radius": cycle.radius,
-                    }
-                )
-            elif list(cycle.ids) != before:
-                raise RunFolderError(
-                    f"cycle {number} of {self._strategy} picked {before} before the interruption and"
-                    f" {list(cycle.ids)} now; the folder was changed or another version of gpnet_ray"
-                    " made it. Run again with --overwrite, or with the version in run.json"
-                )
-        self._journal.append(*new)
-
-    def _result(self, before: tuple[tuple[str, ...], FloatArray, FloatArray]) -> ArmResult:
-        after = ray.get(self._gp.test_predictions.remote())
-        jitter, n_clipped = ray.get(self._gp.numerics.remote())
-        n_clipped += sum(ray.get([shard.clipped.remote() for shard in self._shards]))
-        pool = _concatenate_metrics(self._pool_sums) if self._pool_sums else None
-        n_unlabelled = [int(n) for sums in self._pool_sums for n in sums.n]
-        return ArmResult(
-            strategy=self._strategy,
-            picks=tuple(self._picks),
-            n_labelled=tuple(self._n_labelled),
-            test=_concatenate_metrics(self._test_sums),
-            unlabelled=pool,
-            n_unlabelled=tuple(n_unlabelled) if pool is not None else None,
-            test_before=before,
-            test_after=after,
-            jitter=jitter,
-            n_clipped=n_clipped,
-        )
-
-
-def _in_order(picks: Sequence[Pick], labelled: Sequence[Pick]) -> list[Pick]:
-    """All picks in their order, the labelled ones as in ``labelled``."""
-    with_mean = {pick.outcome.material_id: pick for pick in labelled}
-    return [with_mean.get(pick.outcome.material_id, pick) for pick in picks]
-
-
-def _concatenate_metrics(sums: Sequence[ErrorSums]) -> dict[str, FloatArray]:
-    parts = [part.metrics() for part in sums]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _shortest_length_scale(hyperparameters: Hyperparameters) -> float:
-    return float(np.min(hyperparameters.length_scale))
+    def _trains_again(self, record: ArmRecord) -> bool:
+        """Whether there are labels that the network should be trained on, now that a stretch has ended."""
+        trained_on = record.curve[0].n_labelled
+        if record.retrainings:
+            trained_on = record.retrainings[-1].n_labelled
+        has_new = record.curve[-1].n_labelled > trained_on
+        return has_new and self._context.config.retraining.when != "never"

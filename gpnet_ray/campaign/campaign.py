@@ -13,11 +13,13 @@ import pyarrow.parquet as pq
 import ray.exceptions
 
 from gpnet_ray.actors.cluster import connected
-from gpnet_ray.campaign.arm import Arm, ArmResult
+from gpnet_ray.campaign.arm import Arm
+from gpnet_ray.campaign.arm_record import ArmResult
 from gpnet_ray.campaign.context import RunContext
 from gpnet_ray.campaign.identity import holds_anything, open_run, run_identity
 from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.labels import open_desk, true_values
+from gpnet_ray.campaign.networks import Networks
 from gpnet_ray.campaign.preparation import (
     Problem,
     check_network,
@@ -26,19 +28,15 @@ from gpnet_ray.campaign.preparation import (
     screen,
     split_problem,
     table_oracle,
-    values_of,
 )
 from gpnet_ray.campaign.records import write_arms, write_run
 from gpnet_ray.campaign.run_folder import RunFolder
-from gpnet_ray.campaign.scorers import start_scorers, starting_point
-from gpnet_ray.campaign.stages import Latents, NetworkStage
-from gpnet_ray.campaign.tables import history_table, latents_from_table, latents_table
+from gpnet_ray.campaign.scorers import Scorers
 from gpnet_ray.config import Config
 from gpnet_ray.data.dataset import MaterialsDataset
 from gpnet_ray.data.splits import Split, load_split
 from gpnet_ray.errors import ClusterError, InputError, RunFolderError
-from gpnet_ray.gnn.network_state import NetworkState, load_network_state
-from gpnet_ray.gp.scaling import LatentScaler
+from gpnet_ray.gnn.network_state import NetworkState
 from gpnet_ray.oracles.protocol import Oracle
 from gpnet_ray.progress import NullProgress, Progress
 from gpnet_ray.report.page import write_report
@@ -46,7 +44,6 @@ from gpnet_ray.report.page import write_report
 if TYPE_CHECKING:
     import pandas as pd
 
-    from gpnet_ray.gnn.records import EpochRecord
 
 __all__ = ["Campaign", "CampaignResult"]
 
@@ -171,31 +168,22 @@ class Campaign:
             split = split.without({r.material_id for r in without_label})
             check_pool_is_large_enough(problem, context.config, split)
         context.folder.write_rejected(problem.rejected)
-        latents = self._latents(problem, split, reference, journal)
-        train_latents = latents.latents[latents.rows(split.train)]
-        scaler = LatentScaler.fit(train_latents, context.config.gp.latent_scaling)
-        gp, shards = start_scorers(context, latents, scaler, split, reference, stack)
-        start = starting_point(context, gp, latents, scaler, split, reference, journal)
-        selection = context.config.selection
+        networks = Networks(context, problem, split, reference, journal)
+        first = networks.first(self._network)
+        scorers = stack.enter_context(Scorers(context, split, reference, journal))
         arms: list[ArmResult] = []
-        for strategy in selection.strategies:
+        for strategy in context.config.selection.strategies:
             arm = Arm(
                 strategy,
-                selection,
+                context,
                 unit=problem.dataset.unit,
-                seed=context.config.seed,
                 pool_ids=split.pool,
-                gp=gp,
-                shards=shards,
+                networks=networks,
+                scorers=scorers,
                 desk=desk,
                 journal=journal,
-                history=context.history,
             )
-            cycles = context.progress.task(
-                f"Cycles, {strategy}", total=selection.cycles, unit="cycles"
-            )
-            with context.timed(f"loop {strategy}"), cycles as task:
-                arms.append(arm.run(start, task))
+            arms.append(arm.run(first))
             if arms[-1].jitter:
                 context.progress.line(
                     f"Warning: {strategy}: the covariance of the labelled points could be factorised"
@@ -203,8 +191,10 @@ class Campaign:
                     " diagonal"
                 )
             write_arms(context, arms, problem, reference)
-        write_run(context, arms, problem, split, reference, latents)
-        journal.append({"event": "finished", "strategies": list(selection.strategies)})
+        write_run(context, arms, problem, split, reference, first.latents)
+        journal.append(
+            {"event": "finished", "strategies": list(context.config.selection.strategies)}
+        )
 
     def _read_or_draw_split(self, problem: Problem) -> Split:
         path = self._context.folder.split
@@ -223,43 +213,6 @@ class Campaign:
         given = self._split.without({r.material_id for r in problem.rejected})
         given.check_belongs_to(problem.dataset.ids)
         return given
-
-    def _latents(
-        self, problem: Problem, split: Split, reference: Mapping[str, float], journal: Journal
-    ) -> Latents:
-        """Latents of every material, from the files of an interrupted run where they are whole."""
-        context, folder, unit = self._context, self._context.folder, problem.dataset.unit
-        saved = context.history.network
-        state = self._network
-        if saved is not None:
-            state = load_network_state(folder.network)
-            if state.fingerprint() != saved:
-                raise RunFolderError(
-                    f"{folder.network} is not the network that the journal speaks of; restore it from"
-                    " a copy or run again with --overwrite"
-                )
-            if folder.latents.is_file():
-                return latents_from_table(folder.read_table(folder.latents))
-        options = context.actor_options(gpu=True)
-        with NetworkStage(context.config, context.progress, options) as stage:
-            # A network that the user brought has no history here.
-            history: list[EpochRecord] = []
-            if state is None:
-                with context.timed("training"):
-                    state, history = stage.train(
-                        problem.graphs.select(split.train),
-                        values_of(reference, split.train),
-                        target=problem.dataset.target,
-                        unit=unit,
-                    )
-            if saved is None:
-                folder.write_table(folder.training_history, history_table(history), unit=unit)
-                state.save(folder.network)
-                journal.append({"event": "network", "fingerprint": state.fingerprint()})
-            with context.timed("featurising"):
-                latents = stage.featurize(state, problem.graphs)
-        folder.write_table(folder.latents, latents_table(latents), unit=unit)
-        return latents
 
 
 @contextmanager

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from gpnet_ray.oracles.protocol import LabelOutcome
 
-__all__ = ["RunHistory"]
+__all__ = ["FIRST_NETWORK", "NetworkKey", "RunHistory"]
+
+NetworkKey: TypeAlias = tuple[str, int]
+"""The strategy whose arm trained a network, and its number there."""
+
+FIRST_NETWORK: NetworkKey = ("", 0)
+"""The network that all strategies start from."""
 
 
 @dataclass
@@ -24,7 +30,9 @@ class RunHistory:
         faults: How often that brought no outcome, for which the material was tried again.
         cycles: For every strategy, the ids of each finished cycle.
         network: Fingerprint of the trained network, if it was trained.
-        hyperparameters: Of the Gaussian process, if it was fitted.
+        retrainings: What was said of every further network, by strategy and number.
+        hyperparameters: Of the Gaussian process on every network's latents, by strategy and number;
+            the first network, which all strategies share, is ``("", 0)``.
         timings: Wall time of every stage that ended (s).
     """
 
@@ -35,7 +43,8 @@ class RunHistory:
     faults: Counter[tuple[str, str]] = field(default_factory=Counter)
     cycles: dict[str, dict[int, list[str]]] = field(default_factory=dict)
     network: str | None = None
-    hyperparameters: Mapping[str, Any] | None = None
+    retrainings: dict[NetworkKey, Mapping[str, Any]] = field(default_factory=dict)
+    hyperparameters: dict[NetworkKey, Mapping[str, Any]] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
     _gone: set[str] = field(default_factory=set)
 
@@ -78,7 +87,9 @@ class RunHistory:
             self.network = event["fingerprint"]
             self._gone.update(self.failed_ids())
         elif kind == "gp":
-            self.hyperparameters = event["hyperparameters"]
+            self.hyperparameters[_network_key(event)] = event["hyperparameters"]
+        elif kind == "retrained":
+            self.retrainings[_network_key(event)] = event
         elif kind == "stage":
             self.timings[event["stage"]] = event["seconds"]
         elif kind == "retry":
@@ -93,3 +104,11 @@ class RunHistory:
             touched = [number for number, picked in cycles.items() if ids.intersection(picked)]
             first = min(touched, default=len(cycles) + 1)
             self.cycles[strategy] = {n: picked for n, picked in cycles.items() if n < first}
+            for key, event in list(self.retrainings.items()):
+                if key[0] == strategy and event["retraining"]["cycle"] >= first:
+                    del self.retrainings[key]
+                    self.hyperparameters.pop(key, None)
+
+
+def _network_key(event: Mapping[str, Any]) -> NetworkKey:
+    return event["strategy"], event["network"]

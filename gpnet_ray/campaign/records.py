@@ -6,12 +6,18 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from gpnet_ray.campaign.arm import ArmResult
+from gpnet_ray.campaign.arm_record import ArmResult
 from gpnet_ray.campaign.context import RunContext
 from gpnet_ray.campaign.machine import machine, versions
 from gpnet_ray.campaign.preparation import Problem, values_of
 from gpnet_ray.campaign.stages import Latents
-from gpnet_ray.campaign.tables import metrics_table, picks_table, predictions_table
+from gpnet_ray.campaign.surrogate import labelled_table
+from gpnet_ray.campaign.tables import (
+    metrics_table,
+    picks_table,
+    predictions_table,
+    retrainings_table,
+)
 from gpnet_ray.data.splits import Split
 
 __all__ = ["write_arms", "write_run"]
@@ -28,6 +34,7 @@ def write_arms(
     formula_of = problem.dataset.formulas()
     folder.write_table(folder.metrics, metrics_table(arms), unit=unit)
     folder.write_table(folder.picks, picks_table(arms, formula_of), unit=unit)
+    folder.write_table(folder.retrainings, retrainings_table(arms), unit=unit)
     predictions = predictions_table(arms, reference, formula_of)
     folder.write_table(folder.predictions, predictions, unit=unit)
 
@@ -40,7 +47,7 @@ def write_run(
     reference: Mapping[str, float],
     latents: Latents,
 ) -> None:
-    """Write what was run on what, and how long each stage took (s)."""
+    """Write the labels that were bought, what was run on what, and how long each stage took (s)."""
     dataset, run = problem.dataset, context.history.run or {}
     network_error = latents.predictions[latents.rows(split.test)] - values_of(reference, split.test)
     content = {
@@ -63,4 +70,12 @@ def write_run(
         "started": run["started"],
         "command": run["command"],
     }
+    labels = {name: reference[name] for name in split.train}
+    for arm in arms:
+        bought = {pick.outcome.material_id: pick.outcome.value for pick in arm.picks}
+        labels |= {name: value for name, value in bought.items() if value is not None}
+    table = labelled_table(
+        list(labels), latents.latents[latents.rows(list(labels))], np.array([*labels.values()])
+    )
+    context.folder.write_table(context.folder.labelled, table, unit=dataset.unit)
     context.folder.write_json(context.folder.run, content)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import shutil
@@ -14,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from gpnet_ray.campaign.journal import Journal
+from gpnet_ray.campaign.rejected import rejected_csv
+from gpnet_ray.campaign.surrogate import GP_FILE, LABELLED_FILE, NETWORK_FOLDER
 from gpnet_ray.config import Config
 from gpnet_ray.data.dataset import RejectedMaterial
 from gpnet_ray.errors import RunFolderError
@@ -21,31 +21,51 @@ from gpnet_ray.errors import RunFolderError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["RunFolder"]
+__all__ = ["NetworkFiles", "RunFolder"]
 
 CONFIG_HEADER = "# The resolved configuration of a run of gpnet-ray.\n"
 """First line of a run's config.yaml: a folder without it is somebody else's."""
 
 
-class RunFolder:
-    """Paths and small writers of one run; files are replaced whole, never half-written."""
+class NetworkFiles:
+    """Where one network lies, with its history, the latents that it makes, and the GP on them."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.network = path / NETWORK_FOLDER
+        self.training_history = path / "training_history.parquet"
+        self.training_checkpoint = path / "training_checkpoint.npz"
+        self.tensorboard = path / "tensorboard"
+        self.latents = path / "latents.parquet"
+        self.gp = path / GP_FILE
+        self.labelled = path / LABELLED_FILE
+
+
+class RunFolder(NetworkFiles):
+    """Paths and small writers of one run; files are replaced whole, never half-written.
+
+    The network that all strategies start from lies in the folder itself.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
         self.config = path / "config.yaml"
         self.split = path / "split.json"
         self.rejected = path / "rejected.csv"
-        self.network = path / "network"
-        self.training_history = path / "training_history.parquet"
         self.reference = path / "reference.parquet"
-        self.latents = path / "latents.parquet"
-        self.gp = path / "gp.json"
         self.journal = path / "journal.jsonl"
         self.metrics = path / "metrics.parquet"
         self.picks = path / "picks.parquet"
+        self.retrainings = path / "retrainings.parquet"
         self.predictions = path / "predictions.parquet"
         self.run = path / "run.json"
         self.summary = path / "summary.json"
+
+    def retrained(self, strategy: str, number: int) -> NetworkFiles:
+        """The files of an arm's further network; the folder is made."""
+        files = NetworkFiles(self.path / "networks" / f"{strategy}-{number}")
+        files.path.mkdir(parents=True, exist_ok=True)
+        return files
 
     def check_free(self, *, resume: bool, overwrite: bool) -> None:
         """Refuse to touch a folder that holds something, unless the user said what to do with it.
@@ -115,11 +135,7 @@ class RunFolder:
 
     def write_rejected(self, rejected: Iterable[RejectedMaterial]) -> None:
         """Write the table of materials that were left out, with the reasons."""
-        text = io.StringIO(newline="")
-        table = csv.writer(text)
-        table.writerow(["material_id", "category", "where", "reason"])
-        table.writerows([r.material_id, r.category, r.where, r.reason] for r in rejected)
-        self.write_text(self.rejected, text.getvalue())
+        self.write_text(self.rejected, rejected_csv(rejected))
 
     def write_json(self, path: Path, content: Mapping[str, Any]) -> None:
         """Write strict JSON (no NaN), whole or not at all."""

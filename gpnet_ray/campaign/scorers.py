@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from types import TracebackType
 from typing import Any
 
 import ray
@@ -12,79 +12,147 @@ import ray
 from gpnet_ray.actors.cluster import kill_actors, wait_until_ready
 from gpnet_ray.actors.gp_worker import GpWorker
 from gpnet_ray.actors.pool_shard import PoolShard
-from gpnet_ray.campaign.arm import StartingPoint
 from gpnet_ray.campaign.context import RunContext
 from gpnet_ray.campaign.journal import Journal
+from gpnet_ray.campaign.networks import Representation
 from gpnet_ray.campaign.preparation import values_of
-from gpnet_ray.campaign.stages import Latents
+from gpnet_ray.campaign.stretch import StartingPoint
 from gpnet_ray.data.splits import Split
 from gpnet_ray.gp.hyperparameters import Hyperparameters
-from gpnet_ray.gp.scaling import LatentScaler
+from gpnet_ray.types import FloatArray
 
-__all__ = ["start_scorers", "starting_point"]
+__all__ = ["Scorers"]
 
 
-def start_scorers(
-    context: RunContext,
-    latents: Latents,
-    scaler: LatentScaler,
-    split: Split,
-    reference: Mapping[str, float],
-    stack: ExitStack,
-) -> tuple[Any, list[Any]]:
-    """Start the GP actor with the test rows, and the shards with the pool dealt out among them."""
-    resources = context.config.resources
-    n_shards = min(resources.shards, len(split.pool))
-    threads = max(1, int(ray.cluster_resources().get("CPU", 1)) // n_shards)
-    options = context.actor_options(gpu=True)
-    gp = (
-        ray.remote(GpWorker)
-        .options(**options)
-        .remote(
-            split.test,
-            scaler.transform(latents.latents[latents.rows(split.test)]),
-            values_of(reference, split.test),
+class Scorers:
+    """The actors of one representation at a time; they end with the ``with`` block.
+
+    An actor whose process or node was lost starts again by itself, from the arrays that it was made with;
+    what it had learned since is brought back by the stretch that runs again.
+    """
+
+    def __init__(
+        self,
+        context: RunContext,
+        split: Split,
+        reference: Mapping[str, float],
+        journal: Journal,
+    ) -> None:
+        """``reference``: the true values that are known before the loop; perhaps the pool's among them."""
+        self._context, self._split, self._reference = context, split, reference
+        self._journal = journal
+        self._pool_is_known = all(i in reference for i in split.pool)
+        self._in_use: Representation | None = None
+        self._start: StartingPoint | None = None
+        self.gp: Any = None
+        self.shards: list[Any] = []
+
+    def __enter__(self) -> Scorers:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """End the actors, so that others have their place."""
+        kill_actors([actor for actor in (self.gp, *self.shards) if actor is not None])
+        self.gp, self.shards, self._in_use = None, [], None
+
+    def of(self, representation: Representation) -> StartingPoint:
+        """Have the actors score by a representation; its labelled rows and hyperparameters (fitted, or read back).
+
+        Raises:
+            ClusterError: an actor has no place within the deadline.
+        """
+        if self._in_use is not representation or self._start is None:
+            self.release()
+            self._start_actors(representation)
+            self._start = self._starting_point(representation)
+            self._in_use = representation
+        return self._start
+
+    def wait_until_back(self) -> None:
+        """Wait until actors that were lost run again.
+
+        Raises:
+            ray.exceptions.RayError: one was lost more often than ``resources.actor_restarts`` allows.
+            ClusterError: one has no place within the deadline.
+        """
+        wait_until_ready([self.gp, *self.shards], self._options(), self._context.config.resources)
+
+    def _options(self, *, threads: int | None = None) -> dict[str, Any]:
+        restarts = self._context.config.resources.actor_restarts
+        options = self._context.actor_options(gpu=True, threads=threads)
+        return {**options, "max_restarts": restarts}
+
+    def _start_actors(self, representation: Representation) -> None:
+        """Start the GP actor with the test rows, and the shards with what is left of the pool dealt out."""
+        latents, scaler = representation.latents, representation.scaler
+
+        def scaled(ids: Sequence[str]) -> Any:
+            return scaler.transform(latents.latents[latents.rows(ids)])
+
+        config, test = self._context.config, self._split.test
+        pool = tuple(i for i in self._split.pool if i not in representation.labels)
+        n_shards = max(1, min(config.resources.shards, len(pool)))
+        threads = max(1, int(ray.cluster_resources().get("CPU", 1)) // n_shards)
+        gp = ray.remote(GpWorker).options(**self._options())
+        self.gp = gp.remote(test, scaled(test), values_of(self._reference, test))
+        shard = ray.remote(PoolShard).options(**self._options(threads=threads))
+        for number in range(n_shards):
+            ids = pool[number::n_shards]
+            known = values_of(self._reference, ids) if self._pool_is_known else None
+            self.shards.append(shard.remote(ids, scaled(ids), known, config.gp.columns_dtype))
+        self.wait_until_back()
+
+    def _starting_point(self, representation: Representation) -> StartingPoint:
+        latents, ids = representation.latents, tuple(representation.labels)
+        X = representation.scaler.transform(latents.latents[latents.rows(ids)])
+        y = values_of(representation.labels, ids)
+        known = self._context.history.hyperparameters.get(representation.key)
+        hyperparameters = (
+            self._fitted(representation, X, y)
+            if known is None
+            else Hyperparameters.from_json(dict(known))
         )
-    )
-    shard = ray.remote(PoolShard).options(**context.actor_options(gpu=True, threads=threads))
-    pool_is_known = all(i in reference for i in split.pool)
-    shards = []
-    for number in range(n_shards):
-        ids = split.pool[number::n_shards]
-        X = scaler.transform(latents.latents[latents.rows(ids)])
-        known = values_of(reference, ids) if pool_is_known else None
-        shards.append(shard.remote(ids, X, known, context.config.gp.columns_dtype))
-    stack.callback(kill_actors, [gp, *shards])
-    wait_until_ready([gp, *shards], options, resources)
-    return gp, shards
+        return StartingPoint(
+            hyperparameters,
+            ids,
+            X,
+            y,
+            network=representation.key[1],
+            fingerprint=representation.network.fingerprint(),
+        )
 
-
-def starting_point(
-    context: RunContext,
-    gp: Any,
-    latents: Latents,
-    scaler: LatentScaler,
-    split: Split,
-    reference: Mapping[str, float],
-    journal: Journal,
-) -> StartingPoint:
-    """The labelled rows and the hyperparameters that all arms start from (fitted, or read back)."""
-    X = scaler.transform(latents.latents[latents.rows(split.train)])
-    y = values_of(reference, split.train)
-    folder, known = context.folder, context.history.hyperparameters
-    if known is not None:
-        return StartingPoint(Hyperparameters.from_json(dict(known)), split.train, X, y)
-    with context.timed("GP fit"):
-        fit = ray.get(gp.fit.remote(X, y, context.config.gp, context.config.seed))
-    for warning in fit.warnings:
-        context.progress.line(f"Warning: {warning}")
-    content = {
-        "hyperparameters": fit.hyperparameters.to_json(),
-        "scaler": scaler.to_json(),
-        "trace": [asdict(step) for step in fit.trace],
-        "seconds": fit.seconds,
-        "warnings": list(fit.warnings),
-    }
-    folder.write_json(folder.gp, content)
-    journal.append({"event": "gp", "hyperparameters": fit.hyperparameters.to_json()})
-    return StartingPoint(fit.hyperparameters, split.train, X, y)
+    def _fitted(
+        self, representation: Representation, X: FloatArray, y: FloatArray
+    ) -> Hyperparameters:
+        """Fit, and leave the outcome in the folder and the journal."""
+        context, (strategy, number) = self._context, representation.key
+        with context.timed(f"GP fit {strategy} {number}" if strategy else "GP fit"):
+            fit = ray.get(self.gp.fit.remote(X, y, context.config.gp, context.config.seed))
+        for warning in fit.warnings:
+            context.progress.line(f"Warning: {warning}")
+        content = {
+            "hyperparameters": fit.hyperparameters.to_json(),
+            "scaler": representation.scaler.to_json(),
+            "trace": [asdict(step) for step in fit.trace],
+            "seconds": fit.seconds,
+            "warnings": list(fit.warnings),
+        }
+        context.folder.write_json(representation.files.gp, content)
+        self._journal.append(
+            {
+                "event": "gp",
+                "strategy": strategy,
+                "network": number,
+                "hyperparameters": fit.hyperparameters.to_json(),
+            }
+        )
+        parameters: Hyperparameters = fit.hyperparameters
+        return parameters

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from gpnet_ray.campaign.arm import ArmResult
+from gpnet_ray.campaign.arm_record import ArmResult
 from gpnet_ray.campaign.stages import Latents
+from gpnet_ray.latent_columns import latent_column, latent_matrix
 from gpnet_ray.types import FloatArray
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ __all__ = [
     "picks_table",
     "predictions_table",
     "reference_table",
+    "retrainings_table",
 ]
 
 METRICS = ("mae", "rmse", "r2", "coverage_2sigma")
@@ -51,12 +53,10 @@ def reference_table(values: Mapping[str, float]) -> pa.Table:
 
 def latents_table(latents: Latents) -> pa.Table:
     """One row a material: latent vector (float32) and the network's own prediction."""
-    flat = pa.array(latents.latents.reshape(-1), type=pa.float32())
-    column = pa.FixedSizeListArray.from_arrays(flat, latents.latents.shape[1])
     return pa.table(
         {
             "material_id": list(latents.ids),
-            "latent": column,
+            "latent": latent_column(latents.latents),
             "network_prediction": latents.predictions,
         }
     )
@@ -64,21 +64,23 @@ def latents_table(latents: Latents) -> pa.Table:
 
 def latents_from_table(table: pa.Table) -> Latents:
     """The reverse of :func:`latents_table`."""
-    column = table.column("latent").combine_chunks()
-    width = column.type.list_size
     return Latents(
         ids=tuple(table.column("material_id").to_pylist()),
-        latents=column.flatten().to_numpy().reshape(-1, width).astype(np.float32),
+        latents=latent_matrix(table.column("latent")),
         predictions=table.column("network_prediction").to_numpy().astype(np.float64),
     )
 
 
 def metrics_table(arms: Iterable[ArmResult]) -> pa.Table:
-    """One row an arm and cycle; cycle 0 is before the loop. Unknown values are null."""
+    """One row an arm and cycle; cycle 0 is before the loop. Unknown values are null.
+
+    A cycle after which the network was trained again has a row with each of the two.
+    """
     schema = pa.schema(
         [
             ("strategy", pa.string()),
             ("cycle", pa.int64()),
+            ("network", pa.int64()),
             ("n_labelled", pa.int64()),
             ("n_unlabelled", pa.int64()),
             *((f"test_{name}", pa.float64()) for name in METRICS),
@@ -87,16 +89,15 @@ def metrics_table(arms: Iterable[ArmResult]) -> pa.Table:
     )
     rows = []
     for arm in arms:
-        for cycle, n_labelled in enumerate(arm.n_labelled):
+        for point, place in enumerate(arm.curve):
             row: dict[str, Any] = {
                 "strategy": arm.strategy,
-                "cycle": cycle,
-                "n_labelled": n_labelled,
-                "n_unlabelled": None if arm.n_unlabelled is None else arm.n_unlabelled[cycle],
+                **asdict(place),
+                "n_unlabelled": None if arm.n_unlabelled is None else arm.n_unlabelled[point],
             }
             for measure, values in (("test", arm.test), ("unlabelled", arm.unlabelled)):
                 for name in METRICS:
-                    number = None if values is None else float(values[name][cycle])
+                    number = None if values is None else float(values[name][point])
                     row[f"{measure}_{name}"] = (
                         None if number is None or math.isnan(number) else number
                     )
@@ -112,6 +113,7 @@ def picks_table(arms: Iterable[ArmResult], formula_of: Mapping[str, str]) -> pa.
             ("cycle", pa.int64()),
             ("material_id", pa.string()),
             ("formula", pa.string()),
+            ("network", pa.int64()),
             ("sigma", pa.float64()),
             ("mean", pa.float64()),
             ("radius", pa.float64()),
@@ -128,6 +130,7 @@ def picks_table(arms: Iterable[ArmResult], formula_of: Mapping[str, str]) -> pa.
             "cycle": pick.cycle,
             "material_id": pick.outcome.material_id,
             "formula": formula_of[pick.outcome.material_id],
+            "network": pick.network,
             "sigma": float(pick.sigma),
             "mean": pick.mean,
             "radius": pick.radius,
@@ -140,6 +143,27 @@ def picks_table(arms: Iterable[ArmResult], formula_of: Mapping[str, str]) -> pa.
         for arm in arms
         for pick in arm.picks
     ]
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def retrainings_table(arms: Iterable[ArmResult]) -> pa.Table:
+    """One row a training of the network again; MAE in the target's unit, seconds of wall time."""
+    schema = pa.schema(
+        [
+            ("strategy", pa.string()),
+            ("cycle", pa.int64()),
+            ("network", pa.int64()),
+            ("n_labelled", pa.int64()),
+            ("start", pa.string()),
+            ("epochs", pa.int64()),
+            ("seconds", pa.float64()),
+            ("old_validation_mae", pa.float64()),
+            ("new_validation_mae", pa.float64()),
+            ("kept", pa.string()),
+            ("network_test_mae", pa.float64()),
+        ]
+    )
+    rows = [{"strategy": arm.strategy, **asdict(r)} for arm in arms for r in arm.retrainings]
     return pa.Table.from_pylist(rows, schema=schema)
 
 

@@ -46,6 +46,11 @@ PREDICTIONS = _kinds(
 HISTORY = _kinds(
     text="", integers="epoch", numbers="learning_rate train_mae validation_mae seconds"
 )
+RETRAININGS = _kinds(
+    text="strategy start kept",
+    integers="cycle network n_labelled epochs",
+    numbers="seconds old_validation_mae new_validation_mae network_test_mae",
+)
 RUN_INFO = (
     *("target", "unit", "source", "label_note"),
     *("n_materials", "n_train", "n_pool", "n_test", "n_rejected"),
@@ -65,6 +70,7 @@ class FinishedRun:
         picks: ``picks.parquet``, in the order of the file within each cycle.
         predictions: ``predictions.parquet``.
         history: ``training_history.parquet``, sorted by epoch.
+        retrainings: ``retrainings.parquet``, in the order of the file.
         rejected: rows of ``rejected.csv``.
     """
 
@@ -76,6 +82,7 @@ class FinishedRun:
     picks: Columns
     predictions: Columns
     history: Columns
+    retrainings: Columns
     rejected: tuple[dict[str, str], ...]
 
     @property
@@ -118,6 +125,7 @@ def read_finished_run(run_dir: Path) -> FinishedRun:
         picks=_sorted(picks, "cycle"),
         predictions=_read_table(run_dir, "predictions.parquet", PREDICTIONS, unit=unit),
         history=_sorted(history, "epoch"),
+        retrainings=_read_table(run_dir, "retrainings.parquet", RETRAININGS, unit=unit),
         rejected=_read_rejected(run_dir, expected=int(info["n_rejected"])),
     )
 

@@ -23,6 +23,7 @@ from gpnet_ray.report.words import (
     quantity_name,
     radius_sentence,
     result_rows,
+    retraining_sentence,
 )
 
 __all__ = ["page_html"]
@@ -98,6 +99,11 @@ def _results(summary: Mapping[str, Any]) -> str:
     sentences = [
         *(label_saving_sentence(saving, unit) for saving in summary["label_saving"]),
         *([network] if network else []),
+        *(
+            retraining_sentence(arm["strategy"], retraining, unit)
+            for arm in summary["arms"]
+            for retraining in arm["retrainings"]
+        ),
         *(radius_sentence(arm["radius"]) for arm in summary["arms"] if arm["radius"]),
         *(f"GP: {warning}" for warning in summary["gp"]["warnings"]),
     ]

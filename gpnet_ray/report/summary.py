@@ -19,6 +19,10 @@ __all__ = ["arm_rows", "build_summary", "learning_curve", "summarise", "to_stric
 
 FORMAT_VERSION = 1
 PICKS_SHOWN = 10
+RETRAINING = (
+    *("cycle", "network", "n_labelled", "start", "epochs", "seconds"),
+    *("old_validation_mae", "new_validation_mae", "kept", "network_test_mae"),
+)
 
 
 def build_summary(run_dir: Path) -> dict[str, Any]:
@@ -131,6 +135,7 @@ def _arm(run: FinishedRun, arm: str) -> dict[str, Any]:
             "n_before": _count(rows["n_unlabelled"][0]),
             "n_after": _count(rows["n_unlabelled"][-1]),
         },
+        "retrainings": _records(arm_rows(run.retrainings, arm), RETRAINING),
         "radius": _radius(run, arm, picks),
         "first_picks": _pick_records(picks, slice(None, PICKS_SHOWN)),
         "last_picks": _pick_records(
@@ -188,10 +193,15 @@ def _pick_records(picks: Columns, which: slice) -> list[dict[str, Any]]:
     return [dict(zip(shown, values, strict=True)) for values in zip(*shown.values(), strict=True)]
 
 
+def _records(columns: Columns, names: Sequence[str]) -> list[dict[str, Any]]:
+    rows = zip(*(columns[name].tolist() for name in names), strict=True)
+    return [dict(zip(names, values, strict=True)) for values in rows]
+
+
 def _failed_labels(picks: Columns) -> list[dict[str, Any]]:
     names = ("strategy", "cycle", "material_id", "formula", "status", "reason", "tries", "seconds")
-    rows = np.flatnonzero(picks["status"] != "ok")
-    return [{name: picks[name][row : row + 1].tolist()[0] for name in names} for row in rows]
+    failed = picks["status"] != "ok"
+    return _records({name: picks[name][failed] for name in names}, names)
 
 
 def _rejected(rejected: Sequence[Mapping[str, str]]) -> dict[str, Any]:

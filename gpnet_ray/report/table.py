@@ -14,6 +14,7 @@ from gpnet_ray.report.words import (
     radius_sentence,
     rejected_sentence,
     result_rows,
+    retraining_sentence,
 )
 
 if TYPE_CHECKING:
@@ -71,6 +72,11 @@ def _lines_below(summary: Mapping[str, Any]) -> list[str]:
     network = network_sentence(summary)
     lines = [] if network is None else [network]
     lines += [label_saving_sentence(saving, unit) for saving in summary["label_saving"]]
+    lines += [
+        retraining_sentence(arm["strategy"], retraining, unit)
+        for arm in summary["arms"]
+        for retraining in arm["retrainings"]
+    ]
     lines += [radius_sentence(arm["radius"]) for arm in summary["arms"] if arm["radius"]]
     failed = len(summary["failed_labels"])
     if failed:

@@ -19,6 +19,7 @@ __all__ = [
     "radius_sentence",
     "rejected_sentence",
     "result_rows",
+    "retraining_sentence",
 ]
 
 UNKNOWN = "–"
@@ -107,6 +108,19 @@ def network_sentence(summary: Mapping[str, Any]) -> str | None:
     if mae is None:
         return None
     return f"The network's own output has a test MAE of {error_text(mae)} {summary['unit']}."
+
+
+def retraining_sentence(arm: str, retraining: Mapping[str, Any], unit: str) -> str:
+    """Say what one training of the network again brought."""
+    how = "from scratch" if retraining["start"] == "scratch" else "warm"
+    old, new = (error_text(retraining[f"{which}_validation_mae"]) for which in ("old", "new"))
+    kept = "" if retraining["kept"] == "new" else " The old network was kept."
+    return (
+        f"{arm}: the network was trained again on {counted(retraining['n_labelled'], 'label')} ({how},"
+        f" {counted(retraining['epochs'], 'epoch')}, {retraining['seconds']:.0f} s): validation MAE {old}"
+        f" before, {new} after; its own output has a test MAE of"
+        f" {error_text(retraining['network_test_mae'])} {unit}.{kept}"
+    )
 
 
 def label_saving_sentence(saving: Mapping[str, Any], unit: str) -> str:

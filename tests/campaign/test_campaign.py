@@ -166,7 +166,8 @@ def test_the_folder_holds_what_the_readme_says(finished: Any) -> None:
         "config.yaml split.json rejected.csv network training_history.parquet latents.parquet"
     )
     expected += " gp.json journal.jsonl metrics.parquet picks.parquet predictions.parquet"
-    expected += " reference.parquet run.json summary.json report"
+    expected += " reference.parquet labelled.parquet retrainings.parquet run.json"
+    expected += " summary.json report"
     assert names == set(expected.split())
     assert finished.report.is_file()
     assert pq.read_schema(finished.run_dir / "metrics.parquet").metadata[b"unit"] == b"eV/atom"

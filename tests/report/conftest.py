@@ -51,6 +51,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
         formula: str = "SrTiO3",
         id_prefix: str = "mp-",
         n_rejected: int = 3,
+        retrainings: Sequence[dict[str, Any]] = (),
     ) -> Path:
         path = tmp_path_factory.mktemp("runs") / name
         path.mkdir()
@@ -109,7 +110,7 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
                         "seconds": 0.25,
                     }
                 )
-        write_files(path, name, strategies, metrics, picks, predictions, n_rejected)
+        write_files(path, name, strategies, metrics, picks, predictions, n_rejected, retrainings)
         return path
 
     return make
@@ -123,6 +124,7 @@ def write_files(
     picks: list[dict[str, Any]],
     predictions: list[dict[str, Any]],
     n_rejected: int,
+    retrainings: Sequence[dict[str, Any]],
 ) -> None:
     text, count, number = pa.string(), pa.int64(), pa.float64()
     errors = {f"{on}_{m}": number for on in ("test", "unlabelled") for m in MEASURES}
@@ -152,6 +154,11 @@ def write_files(
     ]
     floats = dict.fromkeys(("learning_rate", "train_mae", "validation_mae", "seconds"), number)
     write_table(path / "training_history.parquet", history, {"epoch": count, **floats})
+    texts = dict.fromkeys(("strategy", "start", "kept"), text)
+    counts = dict.fromkeys(("cycle", "network", "n_labelled", "epochs"), count)
+    maes = ("old_validation_mae", "new_validation_mae", "network_test_mae")
+    numbers = dict.fromkeys(("seconds", *maes), number)
+    write_table(path / "retrainings.parquet", list(retrainings), {**texts, **counts, **numbers})
     categories = ["disordered", "no bond inside the cut-off", "no bond inside the cut-off"]
     lines = [
         f"mp-bad-{i},{categories[i % 3]},file.csv row {i},detail {i}\n" for i in range(n_rejected)

@@ -105,3 +105,26 @@ def test_targets_are_named_for_people(target, unit, expected):
 
 def test_the_examples_in_the_docstrings_are_true():
     assert doctest.testmod(words).failed == 0
+
+
+def test_every_training_of_the_network_is_told_with_what_became_of_it(make_run) -> None:
+    retraining = {
+        "strategy": "random",
+        "cycle": 8,
+        "network": 1,
+        "n_labelled": 28,
+        "start": "warm",
+        "epochs": 40,
+        "seconds": 61.4,
+        "old_validation_mae": 0.0912,
+        "new_validation_mae": 0.1031,
+        "kept": "old",
+        "network_test_mae": 0.1122,
+    }
+    summary = build_summary(make_run(retrainings=[retraining]))
+    caption = " ".join(str(summary_table(summary).caption).split())
+    assert (
+        "random: the network was trained again on 28 labels (warm, 40 epochs, 61 s): validation MAE"
+        " 0.0912 before, 0.1031 after; its own output has a test MAE of 0.1122 eV/atom."
+        " The old network was kept."
+    ) in caption

@@ -1,13 +1,7 @@
-"""A small campaign whose processes are killed by the tests: a given network, a slow logged oracle.
-
-Run as ``python -m support.small_campaign FOLDER`` it is a driver of its own, which goes on with what
-is in the folder.
-"""
+"""A small campaign whose processes are killed by the tests: a given network, a slow logged oracle."""
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +30,7 @@ def journal_of(folder: Path) -> Path:
     return folder / "small" / "journal.jsonl"
 
 
-def run(folder: Path, address: str | None = None) -> None:
+def run(folder: Path, address: str | None, labellers: int) -> None:
     """Begin the campaign, or go on with it."""
     config = Config.model_validate(
         {
@@ -49,7 +43,7 @@ def run(folder: Path, address: str | None = None) -> None:
             "selection": {"cycles": 8, "strategies": ["max-sigma", "random"]},
             # What is asked for in one message is labelled by then.
             "labels": {"time_limit_seconds": 2.0, "backoff_seconds": 0.1},
-            "resources": {"address": address, "shards": 2, "labellers": 2},
+            "resources": {"address": address, "shards": 2, "labellers": labellers},
         }
     )
     dataset = hypothetical_dataset(50, seed=0, progress=NullProgress())
@@ -79,7 +73,3 @@ def _network(target: str, unit: str) -> NetworkState:
         for name, shape in weight_shapes(NETWORK).items()
     }
     return NetworkState(NETWORK, weights, -2.0, 1.0, target, unit)
-
-
-if __name__ == "__main__":
-    run(Path(sys.argv[1]), os.environ.get("RAY_ADDRESS"))

@@ -15,10 +15,11 @@ from support.labellers import hired
 
 from gpnet_ray.actors.gp_worker import GpWorker
 from gpnet_ray.actors.pool_shard import PoolShard
-from gpnet_ray.campaign.arm import Arm, ArmResult, StartingPoint
+from gpnet_ray.campaign.arm_record import ArmRecord, ArmResult
 from gpnet_ray.campaign.history import RunHistory
 from gpnet_ray.campaign.journal import Journal, read_journal
 from gpnet_ray.campaign.label_desk import LabelDesk
+from gpnet_ray.campaign.stretch import StartingPoint, Stretch
 from gpnet_ray.config import SelectionConfig
 from gpnet_ray.errors import OracleError, RunFolderError
 from gpnet_ray.gp.hyperparameters import Hyperparameters
@@ -93,8 +94,8 @@ def run_arm(
     )
     with hired(oracle or FunctionOracle()) as crew, Journal(folder / "journal.jsonl") as journal:
         history = RunHistory.of(journal.events)
-        arm = Arm(
-            strategy,
+        stretch = Stretch(
+            ArmRecord(strategy),
             settings,
             unit="eV/atom",
             seed=0,
@@ -106,7 +107,7 @@ def run_arm(
             history=history,
         )
         with NullProgress().task("", total=1, unit="") as task:
-            return arm.run(start, task)
+            return stretch.run(start, task).result()
 
 
 def sequential_max_sigma(failing: frozenset[str], cycles: int) -> list[str]:

@@ -1,0 +1,329 @@
+"""A stretch of an arm's loop: cycles with one network and one Gaussian process.
+
+The variance never reads a label, so a round of messages plans many cycles at once; what is done with
+the outcomes is nevertheless exactly what a strictly sequential loop would do. When a material cannot
+be labelled, the cycles planned after it are planned again without it; labels that were bought ahead
+for them are kept and used when they are picked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import ray
+
+from gpnet_ray.campaign.arm_record import ArmRecord, CurvePoint, Pick
+from gpnet_ray.campaign.history import RunHistory
+from gpnet_ray.campaign.journal import Journal
+from gpnet_ray.campaign.label_desk import LabelDesk, check_failures
+from gpnet_ray.config import SelectionConfig
+from gpnet_ray.errors import RunFolderError
+from gpnet_ray.oracles.protocol import LabelOutcome
+from gpnet_ray.progress import Task
+from gpnet_ray.seeds import generator
+from gpnet_ray.types import FloatArray, IntArray
+
+if TYPE_CHECKING:
+    from gpnet_ray.evaluation.metrics import ErrorSums
+    from gpnet_ray.gp.hyperparameters import Hyperparameters
+    from gpnet_ray.gp.messages import PlannedCycle
+
+__all__ = ["StartingPoint", "Stretch"]
+
+CANDIDATES_PER_ROUND = 1024
+"""Candidates that all shards together offer in a round; a shard's share grows when a cycle is not certain."""
+
+RANDOM_PICKS_PER_ROUND = 256
+
+
+@dataclass(frozen=True)
+class StartingPoint:
+    """What a stretch starts from: the GP's hyperparameters and the labelled points X (n, d), y (n,).
+
+    ``network`` counts the arm's networks; ``fingerprint`` is that of the one that made the latents.
+    """
+
+    hyperparameters: Hyperparameters
+    ids: tuple[str, ...]
+    X: FloatArray
+    y: FloatArray
+    network: int = 0
+    fingerprint: str = ""
+
+
+class Stretch:
+    """Runs cycles of one strategy over a GP actor and pool-shard actors; used once."""
+
+    def __init__(
+        self,
+        record: ArmRecord,
+        selection: SelectionConfig,
+        *,
+        unit: str,
+        seed: int,
+        pool_ids: Sequence[str],
+        gp: Any,
+        shards: Sequence[Any],
+        desk: LabelDesk,
+        journal: Journal,
+        history: RunHistory | None = None,
+    ) -> None:
+        """Prepare a stretch.
+
+        Args:
+            record: What the arm has done before; it is not changed.
+            selection: Cycles, batch size, distance cut-off.
+            unit: Unit of the target, for the progress.
+            seed: The run's seed (the ``random`` strategy's order is drawn from it).
+            pool_ids: Ids of the whole pool, as it was before the arm's first pick.
+            gp: Handle of the GP actor.
+            shards: Handles of the pool-shard actors; they hold no material that has a label.
+            desk: Where labels are bought.
+            journal: Where every finished cycle is written.
+            history: An earlier journal of the same run: the cycles in it are run again from the
+                labels in it, and must come out the same.
+        """
+        self._record, self._strategy = record, record.strategy
+        self._selection, self._unit = selection, unit
+        self._gp, self._shards, self._desk, self._journal = gp, shards, desk, journal
+        self._limit = -(-CANDIDATES_PER_ROUND // len(shards))
+        self._pool_size = len(pool_ids)
+        self._journaled = {} if history is None else history.cycles.get(self._strategy, {})
+        order = sorted(pool_ids)
+        generator(seed, "random strategy").shuffle(order)
+        self._random_order = order[len(record.picks) :] if self._strategy == "random" else []
+        self._picks: list[Pick] = list(record.picks)
+        self._curve: list[CurvePoint] = []
+        self._test_sums: list[ErrorSums] = []
+        self._pool_sums: list[ErrorSums] = []
+        self._cutoff: float | None = None
+        self._counted = record.cycles
+
+    def run(
+        self, start: StartingPoint, task: Task, *, until_labels: int | None = None
+    ) -> ArmRecord:
+        """Run cycles until all are done or enough labels are bought.
+
+        Args:
+            start: Labelled points and hyperparameters.
+            task: Advanced by one a cycle.
+            until_labels: End after the first cycle at which the arm has bought that many; ``None``:
+                go on to the last cycle.
+
+        Returns:
+            The record, grown by this stretch.
+
+        Raises:
+            OracleError: too large a share of the picks could not be labelled.
+            RunFolderError: the journal of an interrupted run holds other picks than this program makes.
+        """
+        self._start = start
+        self._begin()
+        before = ray.get(self._gp.test_predictions.remote())
+        done = self._record.cycles
+        while cycles := self._cycles_left(done, until_labels):
+            planned = self._plan(cycles)
+            finished, outcomes = self._label(planned, task)
+            self._journal_cycles(done, finished)
+            self._commit(done, finished, outcomes)
+            failed = [p.outcome for p in self._picks if p.outcome.status != "ok"]
+            what = f"picks of {self._strategy}"
+            check_failures(failed, len(self._picks), self._selection, what=what)
+            done += len(finished)
+            mae = self._test_sums[-1].metrics()["mae"][-1]
+            task.advance(0, note=f"test MAE {mae:.4f} {self._unit}")
+        return self._grown_record(before)
+
+    @property
+    def cycles_done(self) -> int:
+        """Cycles of the arm that have been counted, those of this stretch among them."""
+        return self._counted
+
+    def _cycles_left(self, done: int, until_labels: int | None) -> int:
+        """How many more cycles there may be before it has to be looked again how many labels there are."""
+        left = self._selection.cycles - done
+        if until_labels is None:
+            return left
+        bought = sum(pick.outcome.status == "ok" for pick in self._picks)
+        return min(left, -(-max(0, until_labels - bought) // self._selection.batch_size))
+
+    def _label(
+        self, planned: Sequence[PlannedCycle], task: Task
+    ) -> tuple[list[PlannedCycle], dict[str, LabelOutcome]]:
+        """Buy labels in the order of the plan, a few ahead, until all are there or one fails.
+
+        Returns:
+            The cycles that stand as planned, the last perhaps with a failure, and their outcomes.
+        """
+        finished: list[PlannedCycle] = []
+        outcomes: dict[str, LabelOutcome] = {}
+        stream = self._desk.label([i for cycle in planned for i in cycle.ids])
+        for cycle in planned:
+            bought = list(islice(stream, len(cycle.ids)))
+            outcomes |= {outcome.material_id: outcome for outcome in bought}
+            finished.append(cycle)
+            task.advance()
+            self._counted += 1
+            if any(outcome.status != "ok" for outcome in bought):
+                break
+        return finished, outcomes
+
+    def _begin(self) -> None:
+        """Bring the actors to the start, and measure the errors there."""
+        start, selection = self._start, self._selection
+        if self._strategy == "distance":
+            self._cutoff = selection.distance_cutoff or (
+                selection.distance_cutoff_fraction * _shortest_length_scale(start.hyperparameters)
+            )
+        snapshot = self._gp.reset.remote(
+            start.hyperparameters,
+            start.ids,
+            start.X,
+            start.y,
+            reserve=(selection.cycles - self._record.cycles) * selection.batch_size,
+        )
+        pool_sums = ray.get([shard.reset.remote(snapshot) for shard in self._shards])
+        self._test_sums.append(ray.get(self._gp.test_error_sums.remote()))
+        self._add_pool_sums(pool_sums)
+        self._withdraw([outcome.material_id for outcome in self._record.failed])
+        self._curve.append(CurvePoint(self._record.cycles, len(start.ids), start.network))
+
+    def _plan(self, cycles: int) -> tuple[PlannedCycle, ...]:
+        selection = self._selection
+        while True:
+            order, proposals = self._proposals(cycles)
+            planned: tuple[PlannedCycle, ...] = ray.get(
+                self._gp.plan.remote(
+                    self._strategy, cycles, selection.batch_size, self._cutoff, order, *proposals
+                )
+            )
+            if planned:
+                return planned
+            if self._limit >= self._pool_size:
+                raise RuntimeError(
+                    f"no cycle of {self._strategy} could be planned from the whole pool of"
+                    f" {self._pool_size}; this is a defect of gpnet_ray, please report it"
+                )
+            self._limit *= 4
+
+    def _proposals(self, cycles: int) -> tuple[list[str] | None, list[Any]]:
+        """Ask the shards for candidates; the random strategy names the ones it wants, in order."""
+        if self._strategy != "random":
+            return None, [shard.propose.remote(self._limit) for shard in self._shards]
+        batch = self._selection.batch_size
+        wanted = self._random_order[: min(cycles, max(1, RANDOM_PICKS_PER_ROUND // batch)) * batch]
+        return wanted, [shard.propose_ids.remote(wanted) for shard in self._shards]
+
+    def _commit(
+        self,
+        done: int,
+        finished: Sequence[PlannedCycle],
+        outcomes: Mapping[str, LabelOutcome],
+    ) -> None:
+        """Take the outcomes of finished cycles into the GP, the shards and the metrics."""
+        picks = [
+            Pick(done + number, sigma, cycle.radius, outcomes[i], network=self._start.network)
+            for number, cycle in enumerate(finished, start=1)
+            for i, sigma in zip(cycle.ids, cycle.sigmas, strict=True)
+        ]
+        del self._random_order[: len(picks)]
+        labelled = [pick for pick in picks if pick.outcome.status == "ok"]
+        cycle_of = np.array([pick.cycle - done - 1 for pick in labelled], dtype=np.int32)
+        bought = np.cumsum(np.bincount(cycle_of, minlength=len(finished)))
+        self._curve += [
+            CurvePoint(done + number, self._curve[-1].n_labelled + n, self._start.network)
+            for number, n in enumerate(bought.tolist(), start=1)
+        ]
+        self._withdraw([p.outcome.material_id for p in picks if p.outcome.status != "ok"])
+        if labelled:
+            means = self._take_labels(labelled, cycle_of, len(finished))
+            labelled = [replace(p, mean=m) for p, m in zip(labelled, means, strict=True)]
+        else:
+            # Nothing was learned; the errors stay as they were.
+            for known in (self._test_sums, self._pool_sums):
+                if known:
+                    known += [known[-1].last()] * len(finished)
+        self._picks += _in_order(picks, labelled)
+
+    def _withdraw(self, ids: Sequence[str]) -> None:
+        """Never offer these again: they could not be labelled."""
+        if ids:
+            ray.get([shard.withdraw.remote(ids) for shard in self._shards])
+
+    def _take_labels(
+        self, labelled: Sequence[Pick], cycle_of: IntArray, n_cycles: int
+    ) -> list[float]:
+        """Bring the GP and the shards up to date; what was predicted for each pick beforehand."""
+        y = np.array([pick.outcome.value for pick in labelled], dtype=np.float64)
+        ids = [pick.outcome.material_id for pick in labelled]
+        block, test_sums, predicted = self._gp.commit.options(num_returns=3).remote(
+            ids, y, cycle_of, n_cycles
+        )
+        pool_sums = [shard.absorb.remote(block, cycle_of, n_cycles) for shard in self._shards]
+        self._test_sums.append(ray.get(test_sums))
+        self._add_pool_sums(ray.get(pool_sums))
+        means: list[float] = ray.get(predicted).tolist()
+        return means
+
+    def _add_pool_sums(self, sums: Sequence[ErrorSums | None]) -> None:
+        known = [part for part in sums if part is not None]
+        if known:
+            total = known[0]
+            for part in known[1:]:
+                total = total + part
+            self._pool_sums.append(total)
+
+    def _journal_cycles(self, done: int, finished: Sequence[PlannedCycle]) -> None:
+        new = []
+        for number, cycle in enumerate(finished, start=done + 1):
+            before = self._journaled.get(number)
+            if before is None:
+                new.append(
+                    {
+                        "event": "cycle",
+                        "strategy": self._strategy,
+                        "cycle": number,
+                        "network": self._start.fingerprint,
+                        "ids": list(cycle.ids),
+                        "sigmas": list(cycle.sigmas),
+                        "radius": cycle.radius,
+                    }
+                )
+            elif list(cycle.ids) != before:
+                raise RunFolderError(
+                    f"cycle {number} of {self._strategy} picked {before} before the interruption and"
+                    f" {list(cycle.ids)} now; the folder was changed or another version of gpnet_ray"
+                    " made it. Run again with --overwrite, or with the version in run.json"
+                )
+        self._journal.append(*new)
+
+    def _grown_record(self, before: tuple[tuple[str, ...], FloatArray, FloatArray]) -> ArmRecord:
+        record = self._record
+        after = ray.get(self._gp.test_predictions.remote())
+        jitter, n_clipped = ray.get(self._gp.numerics.remote())
+        n_clipped += sum(ray.get([shard.clipped.remote() for shard in self._shards]))
+        return replace(
+            record,
+            picks=tuple(self._picks),
+            curve=(*record.curve, *self._curve),
+            test=(*record.test, *self._test_sums),
+            pool=(*record.pool, *self._pool_sums),
+            test_before=record.test_before or before,
+            test_after=after,
+            jitter=max(record.jitter, jitter),
+            n_clipped=record.n_clipped + n_clipped,
+        )
+
+
+def _in_order(picks: Sequence[Pick], labelled: Sequence[Pick]) -> list[Pick]:
+    """All picks in their order, the labelled ones as in ``labelled``."""
+    with_mean = {pick.outcome.material_id: pick for pick in labelled}
+    return [with_mean.get(pick.outcome.material_id, pick) for pick in picks]
+
+
+def _shortest_length_scale(hyperparameters: Hyperparameters) -> float:
+    return float(np.min(hyperparameters.length_scale))
