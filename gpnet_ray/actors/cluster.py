@@ -15,12 +15,14 @@ from unittest import mock
 import ray
 import ray.exceptions
 from ray._private import ray_constants
+from ray.util import placement_group, remove_placement_group
 
 from gpnet_ray.config import ResourcesConfig
 from gpnet_ray.errors import ClusterError
 
 __all__ = [
     "actor_options",
+    "check_place",
     "connected",
     "kill_actors",
     "start_local_ray",
@@ -165,17 +167,36 @@ def wait_until_ready(
     ray.get(ready)
     if pending:
         kill_actors(actors)
-        total, free = ray.cluster_resources(), ray.available_resources()
-        shown = ", ".join(
-            f"{free.get(key, 0):g} of {total.get(key, 0):g} {key}" for key in ("CPU", "GPU")
-        )
-        raise ClusterError(
-            f"{len(pending)} of {len(actors)} actors had no place after"
-            f" {resources.start_deadline_seconds:g} s. Asked for each: {options['num_cpus']:g} CPU,"
-            f" {options['num_gpus']:g} GPU. Free: {shown}. Ask for fewer --shards or --labellers or a"
-            " smaller resources.gpus_per_actor, end other jobs, add nodes, or give nodes that are"
-            " starting more time with resources.start_deadline_seconds"
-        )
+        raise _no_place(f"{len(pending)} of {len(actors)} actors had", options, resources)
+
+
+def check_place(n_actors: int, options: Mapping[str, Any], resources: ResourcesConfig) -> None:
+    """Wait until actors made with ``options`` would all have a place, without starting any.
+
+    Raises:
+        ClusterError: they have none within the deadline; names what was asked and what there is.
+    """
+    bundle = {"CPU": options["num_cpus"], "GPU": options["num_gpus"]}
+    bundle = {name: amount for name, amount in bundle.items() if amount}
+    group = placement_group([bundle] * n_actors)
+    try:
+        if not group.wait(resources.start_deadline_seconds):
+            raise _no_place(f"{n_actors} actors that are needed later have", options, resources)
+    finally:
+        remove_placement_group(group)
+
+
+def _no_place(who: str, options: Mapping[str, Any], resources: ResourcesConfig) -> ClusterError:
+    total, free = ray.cluster_resources(), ray.available_resources()
+    shown = ", ".join(
+        f"{free.get(key, 0):g} of {total.get(key, 0):g} {key}" for key in ("CPU", "GPU")
+    )
+    return ClusterError(
+        f"{who} no place after {resources.start_deadline_seconds:g} s. Asked for each:"
+        f" {options['num_cpus']:g} CPU, {options['num_gpus']:g} GPU. Free: {shown}. Ask for fewer"
+        " --shards or --labellers or a smaller resources.gpus_per_actor, end other jobs, add nodes, or"
+        " give nodes that are starting more time with resources.start_deadline_seconds"
+    )
 
 
 def kill_actors(actors: Sequence[Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import ray
 
-from gpnet_ray.actors.cluster import wait_until_ready
+from gpnet_ray.actors.cluster import check_place, wait_until_ready
 from gpnet_ray.actors.labeller import Labeller
 from gpnet_ray.actors.labeller_crew import LabellerCrew
 from gpnet_ray.campaign.context import RunContext
@@ -27,8 +27,15 @@ __all__ = ["open_desk", "true_values"]
 def open_desk(
     context: RunContext, problem: Problem, journal: Journal, stack: ExitStack
 ) -> LabelDesk:
-    """Start the labeller actors and open the desk that hands materials to them."""
+    """Start the labeller actors and open the desk that hands materials to them.
+
+    Raises:
+        ClusterError: there is no place for the labellers, or for the actors that need GPUs later on.
+    """
     resources, settings = context.config.resources, context.config.labels
+    if resources.gpus_per_actor:
+        # Before anything is bought: the Gaussian process and the shards, side by side.
+        check_place(1 + resources.shards, context.actor_options(gpu=True), resources)
     options = context.actor_options(gpu=False)
     oracle = ray.put(context.oracle)
 

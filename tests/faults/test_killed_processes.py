@@ -28,6 +28,8 @@ Survived = Callable[[str, int], None]
 
 DRIVER_KILLS = 10
 LABELLERS = 2
+N_START = 16
+"""Train and test rows: labels that are bought before the loop."""
 
 # A parent that has imported all, of which each driver is a fork: half of a start is imports.
 FORKS = multiprocessing.get_context("forkserver")
@@ -62,8 +64,8 @@ def cluster() -> Iterator[Any]:
         cluster.shutdown()
 
 
-def start(folder: Path, cluster: Any) -> BaseProcess:
-    driver = FORKS.Process(target=small_campaign.run, args=(folder, cluster.address))
+def start(folder: Path, cluster: Any, *, labellers: int = LABELLERS) -> BaseProcess:
+    driver = FORKS.Process(target=small_campaign.run, args=(folder, cluster.address, labellers))
     driver.start()
     return driver
 
@@ -86,8 +88,9 @@ def wait_until(condition: Callable[[], bool], driver: BaseProcess) -> None:
 
 @pytest.fixture(scope="module")
 def undisturbed(cluster: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A campaign with one labeller, that is to say in strict sequence, which nothing happens to."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    finish(start(folder, cluster))
+    finish(start(folder, cluster, labellers=1))
     return folder
 
 
@@ -138,25 +141,58 @@ def test_the_driver_killed_ten_times(
     survived("driver killed", DRIVER_KILLS)
 
 
-def test_labellers_killed_at_work(
+def test_eight_labellers_of_different_speed_pick_what_a_single_one_picks(
+    cluster: Any, undisturbed: Path, tmp_path: Path
+) -> None:
+    finish(start(tmp_path, cluster, labellers=8))
+    check_same_end(tmp_path, undisturbed)
+    events = read_journal(journal_of(tmp_path))
+    asked = [i for e in events if e["event"] == "asked" for i in e["ids"]]
+    answered = [e["outcome"]["material_id"] for e in events if e["event"] == "label"]
+    assert sorted(asked) == sorted(answered)
+    assert asked != answered, "no label overtook another, so nothing was tested"
+
+
+def test_each_kind_of_actor_killed_at_work(
     cluster: Any, undisturbed: Path, tmp_path: Path, survived: Survived
 ) -> None:
     oracle, random = oracle_of(tmp_path), np.random.default_rng(7)
-    n_calls = len(oracle_of(undisturbed).calls())
-    moments = sorted(1 + random.choice(n_calls - 1, 3, replace=False))
     driver = start(tmp_path, cluster)
-    for moment in moments:
+    # Two labellers while the labels of the start are bought, one in the loop, and the scorers there.
+    for moment in sorted(2 + random.choice(N_START - 4, 2, replace=False)):
         wait_until(lambda moment=moment: len(oracle.calls()) >= moment, driver)
         time.sleep(0.15 * random.random())
-        kill(oracle.calls()[-1].pid, of=cluster)
+        kill(oracle.calls()[-1].pid, cluster)
+    wait_until(lambda: bool(pids("NetworkWorker", cluster)), driver)
+    kill(pids("NetworkWorker", cluster)[0], cluster)
+    driver.join(timeout=60 * random.random())
+    if not driver.is_alive():
+        driver = start(tmp_path, cluster)
+    wait_until(lambda: len(labels(tmp_path)) > N_START + 1, driver)
+    kill(oracle.calls()[-1].pid, cluster)
+    kill(pids("GpWorker", cluster)[0], cluster)
+    wait_until(lambda: '"random"' in journal_of(tmp_path).read_text(), driver)
+    kill(pids("PoolShard", cluster)[int(random.integers(2))], cluster)
     finish(driver)
     check_same_end(tmp_path, undisturbed)
-    check_only_the_interrupted_was_bought_again(tmp_path, len(moments))
-    survived("labeller killed", len(moments))
+    check_only_the_interrupted_was_bought_again(tmp_path, 3)
+    for kind, times in (("labeller", 3), ("network worker", 1), ("GP worker", 1), ("shard", 1)):
+        survived(f"{kind} killed", times)
 
 
-def kill(pid: int, *, of: Any) -> None:
+def raylets(cluster: Any) -> set[int]:
+    return {node.all_processes["raylet"][0].process.pid for node in cluster.list_all_nodes()}
+
+
+def pids(actor: str, cluster: Any) -> list[int]:
+    """Processes of this cluster in which an actor of a class runs; Ray names them after it."""
+    workers = [child for pid in raylets(cluster) for child in psutil.Process(pid).children()]
+    return [
+        worker.pid for worker in workers if "".join(worker.cmdline()).startswith(f"ray::{actor}")
+    ]
+
+
+def kill(pid: int, cluster: Any) -> None:
     """Kill a worker process, after a look that it is one of this cluster's."""
-    raylets = {node.all_processes["raylet"][0].process.pid for node in of.list_all_nodes()}
-    assert psutil.Process(pid).ppid() in raylets
+    assert psutil.Process(pid).ppid() in raylets(cluster)
     os.kill(pid, signal.SIGKILL)
