@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from typing import Annotated
 
@@ -71,3 +72,11 @@ def main() -> None:
     except GpnetError as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(
+            f"Error: the disk is full ({error}). Make room; gpnet-ray run goes on with --resume",
+            file=sys.stderr,
+        )
+        sys.exit(1)
