@@ -13,6 +13,7 @@ from gpnet_ray.campaign.history import RunHistory
 from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.run_folder import RunFolder
 from gpnet_ray.config import Config
+from gpnet_ray.gnn.network_state import NetworkState
 from gpnet_ray.oracles.protocol import Oracle
 from gpnet_ray.progress import Progress
 
@@ -28,6 +29,7 @@ class RunContext:
         folder: Where the run's files lie.
         oracle: Where labels come from.
         progress: Where progress is shown.
+        initial: The pretrained network that the first training starts from, where there is one.
         journal: The run's journal, once it is open.
         history: What the journal held when it was opened.
         timings: Wall time of every stage (s), in the order in which they ended. A stage that an
@@ -38,6 +40,7 @@ class RunContext:
     folder: RunFolder
     oracle: Oracle
     progress: Progress
+    initial: NetworkState | None = None
     journal: Journal | None = None
     history: RunHistory = field(default_factory=RunHistory)
     timings: dict[str, float] = field(default_factory=dict)

@@ -41,6 +41,8 @@ def run_identity(
     identity["oracle"] = context.oracle.name
     identity["given split"] = None if split is None else _hash(repr(split).encode())
     identity["given network"] = None if network is None else network.fingerprint()
+    initial = context.initial
+    identity["pretrained network"] = None if initial is None else initial.fingerprint()
     return identity
 
 
