@@ -10,7 +10,7 @@ bonds and crystals, as ``v``, ``e`` and ``u`` in the paper.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -223,13 +223,22 @@ def _rest_of_mlp(weights: Weights, where: str, part: str, hidden: tf.Tensor) -> 
     return hidden
 
 
-def _softplus2(x: tf.Tensor) -> tf.Tensor:
-    """ln((1 + exp x) / 2): zero at zero, without overflow; megnet's activation."""
+@tf.custom_gradient  # type: ignore[untyped-decorator]
+def _softplus2(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+    """ln((1 + exp x) / 2): zero at zero, without overflow; megnet's activation.
+
+    Its derivative is the logistic function. Left to find it by itself, TensorFlow goes back through the
+    polynomial, which took twelve times as long and half of a training step.
+    """
     t = tf.exp(-tf.abs(x))
     logarithm = _LOG_POLYNOMIAL[-1] * t + _LOG_POLYNOMIAL[-2]
     for coefficient in _LOG_POLYNOMIAL[-3::-1]:
         logarithm = logarithm * t + coefficient
-    return tf.nn.relu(x) + logarithm
+
+    def gradient(upstream: tf.Tensor) -> tf.Tensor:
+        return upstream * tf.sigmoid(x)
+
+    return tf.nn.relu(x) + logarithm, gradient
 
 
 def _hard_sigmoid(x: tf.Tensor) -> tf.Tensor:
