@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gpnet_ray.config import Config, load_config
     from gpnet_ray.data.dataset import MaterialsDataset
     from gpnet_ray.data.hypothetical_oxides import hypothetical_dataset
-    from gpnet_ray.data.readers import read_dataset
+    from gpnet_ray.data.readers import read_dataset, read_partly_labelled
     from gpnet_ray.data.splits import Split, make_split
     from gpnet_ray.errors import GpnetError
     from gpnet_ray.oracles.ionic import IonicOracle
@@ -37,6 +37,7 @@ __all__ = [
     "make_progress",
     "make_split",
     "read_dataset",
+    "read_partly_labelled",
     "train_network",
 ]
 
@@ -55,6 +56,7 @@ _HOME = {
     "make_progress": "gpnet_ray.progress",
     "make_split": "gpnet_ray.data.splits",
     "read_dataset": "gpnet_ray.data.readers",
+    "read_partly_labelled": "gpnet_ray.data.readers",
     "train_network": "gpnet_ray.campaign.train",
 }
 

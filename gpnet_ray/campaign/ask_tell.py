@@ -21,7 +21,7 @@ from gpnet_ray.campaign.ask_tell_folder import AskTellFolder
 from gpnet_ray.campaign.ask_tell_pool import join_pool
 from gpnet_ray.campaign.ask_tell_request import write_request
 from gpnet_ray.campaign.ask_tell_scoring import Representation, Scores, Scoring
-from gpnet_ray.campaign.ask_tell_setup import Start, now_text, set_up, settled
+from gpnet_ray.campaign.ask_tell_setup import Start, now_text, set_up, settled, with_address
 from gpnet_ray.campaign.ask_tell_state import AskTellStatus, Request
 from gpnet_ray.campaign.journal import Journal, read_journal
 from gpnet_ray.campaign.ray_errors import ray_errors_explained
@@ -58,9 +58,11 @@ class AskTellCampaign:
     ...         campaign.tell(request.material_id, my_dft(request.material_id))
     """
 
-    def __init__(self, folder: AskTellFolder, *, read_only: bool, progress: Progress) -> None:
+    def __init__(
+        self, folder: AskTellFolder, *, read_only: bool, address: str | None, progress: Progress
+    ) -> None:
         """Use :meth:`create` or :meth:`open`."""
-        config = folder.read_config()
+        config = with_address(folder.read_config(), address)
         self._folder, self._progress = folder, progress
         self._journal: Journal | None = None if read_only else folder.open_journal()
         try:
@@ -109,19 +111,32 @@ class AskTellCampaign:
         start = Start(labelled, pool, n_test, network)
         with ray_errors_explained(TRY_AGAIN):
             set_up(folder, start, config, overwrite=overwrite, progress=progress)
-        return cls(folder, read_only=False, progress=progress)
+        address = config.resources.address
+        return cls(folder, read_only=False, address=address, progress=progress)
 
     @classmethod
     def open(
-        cls, run_dir: str | Path, *, read_only: bool = False, progress: Progress | None = None
+        cls,
+        run_dir: str | Path,
+        *,
+        read_only: bool = False,
+        address: str | None = None,
+        progress: Progress | None = None,
     ) -> AskTellCampaign:
-        """Open a campaign; with ``read_only`` also while another process has it open.
+        """Open a campaign.
+
+        Args:
+            run_dir: Its folder.
+            read_only: Only look; then it may be open elsewhere.
+            address: Ray address, ``host:port`` or ``auto``; left out: RAY_ADDRESS, else a local Ray.
+            progress: Where progress is shown; nowhere where left out.
 
         Raises:
             RunFolderError: there is none, another process has it open, or its journal is damaged.
         """
         folder = AskTellFolder(Path(run_dir))
-        return cls(folder, read_only=read_only, progress=progress or NullProgress())
+        progress = progress or NullProgress()
+        return cls(folder, read_only=read_only, address=address, progress=progress)
 
     def __enter__(self) -> AskTellCampaign:
         return self
@@ -237,6 +252,8 @@ class AskTellCampaign:
             InputError: an id that is in the campaign already, another target, or candidates that bring
                 labels.
         """
+        # The network needs their place, and they will be made anew for the larger pool.
+        self._end_scoring()
         with ray_errors_explained(TRY_AGAIN):
             joined = join_pool(
                 self._folder,
@@ -249,7 +266,6 @@ class AskTellCampaign:
         self._record(joined.event)
         self._folder.write_rejected(self._state.rejected)
         self._latents = joined.latents
-        self._end_scoring()
         return joined.ids, joined.rejected
 
     def withdraw(self, ids: Iterable[str], *, reason: str = "") -> None:

@@ -41,6 +41,7 @@ __all__ = [
     "now_text",
     "set_up",
     "settled",
+    "with_address",
 ]
 
 FEWEST_LABELS = 10
@@ -81,6 +82,12 @@ def settled(config: Config) -> Config:
     # What concerns only runs with an oracle of their own stays as it is by default.
     unused = {name: Config.model_fields[name].default for name in UNUSED_SECTIONS}
     return config.model_copy(update={"selection": selection, **unused})
+
+
+def with_address(config: Config, address: str | None) -> Config:
+    """The same configuration with another Ray address."""
+    resources = config.resources.model_copy(update={"address": address})
+    return config.model_copy(update={"resources": resources})
 
 
 def check_start(start: Start, config: Config) -> None:
@@ -139,7 +146,8 @@ def set_up(
     pool = tuple(i for i in start.pool.ids if i in set(problem.dataset.ids))
     if not pool:
         raise InputError(f"{start.pool.source}: no candidate has a usable crystal; give others")
-    folder.begin(config, overwrite=overwrite)
+    # A campaign outlives the cluster on which it began.
+    folder.begin(with_address(config, None), overwrite=overwrite)
     try:
         with Journal(folder.journal) as journal:
             event = _run_event(start, config)

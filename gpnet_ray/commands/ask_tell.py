@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from gpnet_ray.commands import options
 from gpnet_ray.commands.init import RunDir, read_candidates
 from gpnet_ray.data.structure_files import STRUCTURE_FORMATS, StructureFormat
 from gpnet_ray.errors import InputError, nearest_name_hint
@@ -39,13 +40,15 @@ def ask(
         bool,
         typer.Option("--pending", help="Ask nothing new; write again what was asked and not told."),
     ] = False,
+    address: options.Address = None,
 ) -> None:
     """Pick the next materials to label, given all that is told or pending, and write what to compute."""
     from gpnet_ray.campaign.ask_tell import AskTellCampaign
     from gpnet_ray.progress import make_progress
 
     fmt = _structure_format(write_structures)
-    with AskTellCampaign.open(run_dir, progress=make_progress(Console())) as campaign:
+    progress = make_progress(Console())
+    with AskTellCampaign.open(run_dir, address=address, progress=progress) as campaign:
         if out is not None and out.exists() and (out.is_file() or any(out.iterdir())):
             # Before anything is asked, so that what was asked has a place.
             raise InputError(f"{out} is not an empty folder; name another one with --out")
@@ -93,11 +96,12 @@ def status(
         bool,
         typer.Option(help="Compute the largest σ and the error on the test rows (some seconds)."),
     ] = True,
+    address: options.Address = None,
 ) -> None:
     """Say what is told, pending, failed and left, and how certain the model is."""
     from gpnet_ray.campaign.ask_tell import AskTellCampaign
 
-    with AskTellCampaign.open(run_dir, read_only=True) as campaign:
+    with AskTellCampaign.open(run_dir, read_only=True, address=address) as campaign:
         now = campaign.status()
         _print_status(now)
         if scores:
@@ -114,13 +118,14 @@ def add_candidates(
         Path,
         typer.Argument(help="Materials with new ids; targets are not read.", show_default=False),
     ],
+    address: options.Address = None,
 ) -> None:
     """Add materials to the pool; the campaign's own network featurises them."""
     from gpnet_ray.campaign.ask_tell import AskTellCampaign
     from gpnet_ray.progress import make_progress
 
     progress = make_progress(Console())
-    with AskTellCampaign.open(run_dir, progress=progress) as campaign:
+    with AskTellCampaign.open(run_dir, address=address, progress=progress) as campaign:
         candidates = read_candidates(dataset, campaign.config, progress)
         ids, rejected = campaign.add_candidates(candidates)
         left = campaign.status().n_free
