@@ -26,7 +26,6 @@ __all__ = [
     "check_network",
     "check_oracle",
     "check_pool_is_large_enough",
-    "configured_oracle",
     "load_dataset",
     "screen",
     "split_problem",
@@ -68,7 +67,7 @@ def load_dataset(config: Config, progress: Progress) -> tuple[MaterialsDataset, 
     kind = config.oracle.kind or ("ionic" if data.dataset is None else "table")
     if kind == "table":
         return _read(config, progress, with_targets=True), None
-    oracle = configured_oracle(config)
+    oracle = _configured_oracle(config)
     if data.dataset is None:
         _check_no_columns_named(data, kind)
         from gpnet_ray.data.hypothetical_oxides import hypothetical_dataset
@@ -93,7 +92,7 @@ def _described(
     return replace(dataset, target=target, unit=data.unit, label_note=config.oracle.note or note)
 
 
-def configured_oracle(config: Config) -> DescribedOracle:
+def _configured_oracle(config: Config) -> DescribedOracle:
     """Make and check the oracle that the configuration names; without a kind, the ionic model.
 
     Raises:

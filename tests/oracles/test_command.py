@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import sys
 import textwrap
 import time
@@ -155,6 +156,11 @@ def test_the_folder_where_the_campaign_started_can_be_named(tmp_path, monkeypatc
     oracle = oracle_of(tmp_path, "", argv=argv)
     monkeypatch.chdir("/")
     assert oracle.label(["a"], [CRYSTAL])[0].status == "ok"
+
+
+def test_the_oracle_can_be_sent_to_a_labeller(tmp_path):
+    sent = pickle.loads(pickle.dumps(answers(tmp_path, OK)))  # noqa: S301  what Ray does with it
+    assert sent.label(["a"], [CRYSTAL])[0].value == -3.06
 
 
 def test_ids_and_structures_must_match(tmp_path):
