@@ -64,8 +64,8 @@ def featurise(
     )
     with _quiet_ray_data(), _ray_errors_explained():
         featurised = source.open(options["num_cpus"]).map_batches(
-            _RemoteFeaturizer,
-            fn_constructor_args=(ray.put((network, surrogate)),),
+            PoolFeaturizer,
+            fn_constructor_args=(network, surrogate),
             batch_format="pyarrow",
             batch_size=ROWS_PER_BLOCK,
             compute=ray.data.ActorPoolStrategy(size=n_actors),
@@ -76,13 +76,6 @@ def featurise(
             for table in featurised.iter_batches(batch_size=None, batch_format="pyarrow"):
                 yield table
                 task.advance(table.num_rows)
-
-
-class _RemoteFeaturizer(PoolFeaturizer):
-    """Fetches the network: as an argument by value it would make Ray complain about restarts."""
-
-    def __init__(self, surrogate: ray.ObjectRef) -> None:
-        super().__init__(*ray.get(surrogate))
 
 
 def _n_actors(resources: ResourcesConfig, total: int) -> int:

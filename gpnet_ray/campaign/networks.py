@@ -91,7 +91,7 @@ class Networks:
         self, stage: NetworkStage, files: NetworkFiles
     ) -> tuple[NetworkState, list[EpochRecord]]:
         with self._context.timed("training"):
-            return self._train(stage, files, self._start_labels)
+            return self._train(stage, files, self._start_labels, initial=self._context.initial)
 
     def next(
         self, record: ArmRecord, previous: Representation
