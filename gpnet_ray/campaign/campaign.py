@@ -29,6 +29,7 @@ from gpnet_ray.campaign.preparation import (
     split_problem,
     table_oracle,
 )
+from gpnet_ray.campaign.pretraining import with_pretrained
 from gpnet_ray.campaign.records import write_arms, write_run
 from gpnet_ray.campaign.run_folder import RunFolder
 from gpnet_ray.campaign.scorers import Scorers
@@ -99,7 +100,7 @@ class Campaign:
             InputError: the dataset has no targets and no oracle is given, or both, or their units
                 differ; the network was trained for another target or with other settings.
         """
-        config = config or Config()
+        config, initial = with_pretrained(config or Config())
         check_oracle(dataset, oracle)
         if network is not None:
             check_network(network, dataset, config)
@@ -109,6 +110,7 @@ class Campaign:
             RunFolder(config.run_dir(dataset.source)),
             oracle or table_oracle(dataset, config),
             progress or NullProgress(),
+            initial=initial,
         )
 
     def run(
