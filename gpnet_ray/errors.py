@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 
 __all__ = [
+    "ActorRestartedError",
     "ClusterError",
     "DataError",
     "GpnetError",
@@ -39,6 +40,10 @@ class RunFolderError(InputError):
 
 class ClusterError(InputError):
     """The Ray cluster does not answer or cannot give the resources that were asked for."""
+
+
+class ActorRestartedError(ClusterError):
+    """An actor was lost and has started again, without what it had been told since it was made."""
 
 
 class NumericalError(GpnetError):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gpnet_ray.config import GpConfig, Strategy
+from gpnet_ray.errors import ActorRestartedError
 from gpnet_ray.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from gpnet_ray.gp.fit_records import FitResult
     from gpnet_ray.gp.hyperparameters import Hyperparameters
     from gpnet_ray.gp.messages import Block, PlannedCycle, PosteriorSnapshot, Proposal
+    from gpnet_ray.gp.posterior import Posterior
+    from gpnet_ray.gp.scored_points import ScoredPoints
 
 __all__ = ["GpWorker"]
 
@@ -28,11 +31,26 @@ class GpWorker:
 
     def __init__(self, test_ids: Sequence[str], test_X: FloatArray, test_y: FloatArray) -> None:
         self._test = (tuple(test_ids), test_X, test_y)
+        self._since_reset: tuple[Posterior, ScoredPoints] | None = None
         self._candidates: dict[str, FloatArray] = {}
 
     def ping(self) -> bool:
         """Answer once the process runs."""
         return True
+
+    @property
+    def _posterior(self) -> Posterior:
+        return self._told()[0]
+
+    @property
+    def _scored_test(self) -> ScoredPoints:
+        return self._told()[1]
+
+    def _told(self) -> tuple[Posterior, ScoredPoints]:
+        # Ray starts a lost actor again and then sends it what was meant for the lost one.
+        if self._since_reset is None:
+            raise ActorRestartedError("the Gaussian process has no labels; call reset first")
+        return self._since_reset
 
     def fit(self, X: FloatArray, y: FloatArray, config: GpConfig, seed: int) -> FitResult:
         """Fit the hyperparameters to labelled points X (n, d), y (n,); ``seed``: of further starts."""
@@ -55,10 +73,11 @@ class GpWorker:
         from gpnet_ray.gp.posterior import Posterior
         from gpnet_ray.gp.scored_points import ScoredPoints
 
-        self._posterior = Posterior(hyperparameters, ids, X, y, reserve=reserve)
-        snapshot = self._posterior.snapshot()
+        posterior = Posterior(hyperparameters, ids, X, y, reserve=reserve)
+        snapshot = posterior.snapshot()
         test_ids, test_X, test_y = self._test
-        self._scored_test = ScoredPoints(snapshot, test_ids, test_X, reference=test_y)
+        scored_test = ScoredPoints(snapshot, test_ids, test_X, reference=test_y)
+        self._since_reset = (posterior, scored_test)
         return snapshot
 
     def test_error_sums(self) -> ErrorSums:
@@ -120,8 +139,9 @@ class GpWorker:
             The block, the test rows' error sums after each of its cycles, and what was predicted
             for each pick (b,) from all labels before its own.
         """
+        posterior = self._posterior
         X = np.stack([self._candidates[material_id] for material_id in ids])
-        block = self._posterior.commit(ids, X, y)
+        block = posterior.commit(ids, X, y)
         sums = self._scored_test.absorb(block, cycle_of=cycle_of, n_cycles=n_cycles)
         assert sums is not None  # noqa: S101 - the test rows always have their reference
         # z_i = (y_i − mean_i) / L_ii, the mean being that of all points before i.

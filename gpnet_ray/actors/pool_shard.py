@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
+from gpnet_ray.errors import ActorRestartedError
 from gpnet_ray.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from gpnet_ray.evaluation.metrics import ErrorSums
     from gpnet_ray.gp.messages import Block, PosteriorSnapshot, Proposal
+    from gpnet_ray.gp.scored_points import ScoredPoints
 
 __all__ = ["PoolShard"]
 
@@ -31,16 +33,24 @@ class PoolShard:
         dtype: Literal["float64", "float32"] = "float64",
     ) -> None:
         self._ids, self._X, self._reference, self._dtype = tuple(ids), X, reference, dtype
+        self._since_reset: ScoredPoints | None = None
 
     def ping(self) -> bool:
         """Answer once the process runs."""
         return True
 
+    @property
+    def _points(self) -> ScoredPoints:
+        # Ray starts a lost actor again and then sends it what was meant for the lost one.
+        if self._since_reset is None:
+            raise ActorRestartedError("a shard has no posterior to score by; call reset first")
+        return self._since_reset
+
     def reset(self, snapshot: PosteriorSnapshot) -> ErrorSums | None:
         """Score all points from a posterior; error sums before the first cycle."""
         from gpnet_ray.gp.scored_points import ScoredPoints
 
-        self._points = ScoredPoints(
+        self._since_reset = ScoredPoints(
             snapshot, self._ids, self._X, reference=self._reference, dtype=self._dtype
         )
         return self._points.error_sums()

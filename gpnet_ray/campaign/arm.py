@@ -15,6 +15,7 @@ from gpnet_ray.campaign.networks import Networks, Representation
 from gpnet_ray.campaign.scorers import Scorers
 from gpnet_ray.campaign.stretch import Stretch
 from gpnet_ray.config import Strategy
+from gpnet_ray.errors import ActorRestartedError
 from gpnet_ray.progress import Task
 
 __all__ = ["Arm"]
@@ -24,8 +25,9 @@ LOST = (
     ray.exceptions.ObjectLostError,
     ray.exceptions.WorkerCrashedError,
     ray.exceptions.NodeDiedError,
+    ActorRestartedError,
 )
-"""What Ray says when a process or a node went away with what it held."""
+"""What Ray says when a process or a node went away with what it held, or the actor that came after it."""
 
 
 class Arm:

@@ -1,0 +1,27 @@
+"""A scorer that Ray has started again says so, instead of answering from nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gpnet_ray.actors.gp_worker import GpWorker
+from gpnet_ray.actors.pool_shard import PoolShard
+from gpnet_ray.errors import ActorRestartedError
+
+
+def test_a_scorer_without_a_posterior_says_that_it_has_none() -> None:
+    worker = GpWorker(["t"], np.zeros((1, 2)), np.zeros(1))
+    shard = PoolShard(["p"], np.zeros((1, 2)), None)
+    cycle_of = np.zeros(1, dtype=np.int32)
+    calls = [
+        lambda: worker.commit(["p"], np.zeros(1), cycle_of, 1),
+        lambda: worker.plan("max-sigma", 1, 1, None, None),
+        worker.test_error_sums,
+        worker.numerics,
+        lambda: shard.propose(1),
+        lambda: shard.withdraw(["p"]),
+    ]
+    for call in calls:
+        with pytest.raises(ActorRestartedError, match="call reset first"):
+            call()
