@@ -167,7 +167,7 @@ def test_the_folder_holds_what_the_readme_says(finished: Any) -> None:
     )
     expected += " gp.json journal.jsonl metrics.parquet picks.parquet predictions.parquet"
     expected += " reference.parquet labelled.parquet retrainings.parquet run.json"
-    expected += " summary.json report"
+    expected += " summary.json report tensorboard"
     assert names == set(expected.split())
     assert finished.report.is_file()
     assert pq.read_schema(finished.run_dir / "metrics.parquet").metadata[b"unit"] == b"eV/atom"
