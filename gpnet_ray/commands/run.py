@@ -12,6 +12,7 @@ from rich.console import Console
 from gpnet_ray.commands import options
 from gpnet_ray.commands.report import show_result
 from gpnet_ray.config import STRATEGIES, Config
+from gpnet_ray.errors import InputError
 
 __all__ = ["run"]
 
@@ -43,6 +44,18 @@ def run(
     ] = None,
     cycles: Annotated[int | None, typer.Option(help="Cycles of every arm.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Labels bought a cycle.")] = None,
+    retrain: Annotated[
+        str | None,
+        typer.Option(
+            metavar="never|end|K",
+            help="When an arm trains the network again on all its labels: never, after the last cycle,"
+            " or every K labels.",
+        ),
+    ] = None,
+    retrain_start: Annotated[
+        str | None,
+        typer.Option(help="scratch, or warm: from the weights of the arm's last network."),
+    ] = None,
     seed: options.Seed = None,
     name: Annotated[str | None, typer.Option(help="Name of the run's folder.")] = None,
     runs_dir: Annotated[Path | None, typer.Option(help="Where run folders lie.")] = None,
@@ -77,6 +90,8 @@ def run(
         "selection.strategies": strategy,
         "selection.cycles": cycles,
         "selection.batch_size": batch_size,
+        **_retraining(retrain),
+        "retraining.start": retrain_start,
         "seed": seed,
         "name": name,
         "runs_dir": runs_dir,
@@ -86,6 +101,17 @@ def run(
     }
     resolved = options.resolve(given, settings=setting, preset=preset, file=config)
     _run(resolved, resume=resume, overwrite=overwrite, retry_failed=retry_failed)
+
+
+def _retraining(text: str | None) -> dict[str, Any]:
+    """Settings for ``never``, ``end`` or a number of labels."""
+    if text is not None and text.isdigit():
+        return {"retraining.when": "every", "retraining.every_labels": int(text)}
+    if text not in (None, "never", "end"):
+        raise InputError(
+            f"--retrain {text!r} is neither never nor end nor a number of labels; give one of them"
+        )
+    return {"retraining.when": text}
 
 
 def _run(config: Config, *, resume: bool, overwrite: bool, retry_failed: bool) -> None:

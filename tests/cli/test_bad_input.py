@@ -88,6 +88,9 @@ def test_faults_of_a_dataset(run: Run, tmp_path: Path, fault: str) -> None:
         (("--on-bad-structure", "ignore"), "data.on_bad_structure"),
         (("--target", "band_gap"), "without a dataset"),
         (("--retry-failed",), "--resume"),
+        (("--retrain", "sometimes"), "neither never nor end nor a number"),
+        (("--retrain", "0"), "retraining.every_labels"),
+        (("--retrain-start", "wram"), "did you mean 'warm'"),
         (("--runs-dir", "settings.yaml"), "is a file"),
     ],
 )
