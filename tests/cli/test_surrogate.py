@@ -95,20 +95,35 @@ def test_a_bare_network_predicts_without_sigma_and_says_so(trained, run: Run, tm
 
 
 @pytest.mark.slow
-def test_training_goes_on_from_a_pretrained_network(trained, run: Run, tmp_path):
-    from gpnet_ray.campaign.surrogate import load_network
+def test_a_run_starts_from_a_pretrained_network_and_its_folder_predicts(
+    trained, run: Run, tmp_path
+):
+    from gpnet_ray.campaign.surrogate import load_network, load_surrogate
 
     first = load_network(trained / "surrogate")
-    more = ("--pretrained", trained / "surrogate", "--epochs", "1")
+    more = ("--pretrained", trained / "surrogate", "--epochs", "1", "--strategy", "max-sigma")
+    # A learning rate of nearly nothing leaves the network where it was.
     quiet = ("--set", "training.peak_learning_rate=1e-7")
-    data = ("--dataset", trained / "oxides.parquet", "--target", "energy")
-    done = run("train", *data, "--out", "further", *more, *quiet)
+    data = ("--dataset", trained / "oxides.parquet", "--target", "energy", "--name", "further")
+    size = ("--train", "20", "--test", "8", "--cycles", "3")
+    done = run("run", *data, *size, *more, *quiet)
     assert done.returncode == 0, done.stderr
-    further = load_network(tmp_path / "further")
+    folder = tmp_path / "runs" / "further"
+    further = load_network(folder)
     assert further.config == first.config
-    # A learning rate of nearly nothing leaves it where it was.
     for name, value in first.weights.items():
         assert np.abs(further.weights[name] - value).max() < 1e-5
+    surrogate = load_surrogate(folder)
+    assert surrogate is not None
+    picks = pq.read_table(folder / "picks.parquet").column("material_id").to_pylist()
+    train = json.loads((folder / "split.json").read_text())["train"]
+    assert set(surrogate.ids) == {*train, *picks}
+
+    rock_salt("Mg", 4.2).to(filename=str(tmp_path / "mgo.cif"))
+    predicted = run("predict", folder, "mgo.cif")
+    assert predicted.returncode == 0, predicted.stderr
+    assert "σ" in predicted.stdout
+    assert "without" not in predicted.stdout
 
 
 @pytest.mark.parametrize(
