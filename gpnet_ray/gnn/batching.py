@@ -4,8 +4,8 @@ All crystals of a batch lie behind each other in flat arrays, so a crystal of 2 
 do not pad each other; only the end of the arrays is filled up, with one dummy crystal that absorbs the
 padding. Training batches are *stratified by size*: the crystals, sorted by their number of bonds, are
 cut into as many strata as a batch has places, and every batch gets one random crystal of every
-stratum. So each batch holds about the same number of bonds, one shape is enough for a wide
-distribution of sizes, little of it is padding, and no batch is made of large crystals only.
+stratum; then the fullest batch swaps crystals until it is no fuller than need be. So one shape is enough
+for a wide distribution of sizes, little is padding, and no batch is made of large crystals only.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ from gpnet_ray.gnn.graphs import CrystalGraphs, slices
 from gpnet_ray.types import IntArray
 
 __all__ = ["BatchShape", "ForwardBatches", "PaddedBatch", "StratifiedBatches", "pad_batch"]
+
+FULLEST_TO_MEAN = 1.02
+"""Bonds of the fullest training batch to those of the average one that are good enough."""
 
 BONDS_PER_FORWARD_BATCH = 32_768
 FORWARD_SLACK = 1.03
@@ -114,6 +117,8 @@ class StratifiedBatches:
         """Deal every stratum over the batches: int64 (batch_size, n_batches), -1 where empty."""
         rng = np.random.default_rng([self._seed, epoch])
         dealt: Rows = rng.permuted(self._strata, axis=1)
+        # An empty place (-1) counts nothing.
+        _level(dealt, np.append(self._graphs.n_bonds(), 0))
         return dealt[:, rng.permutation(self.batches_per_epoch)]
 
 
@@ -243,6 +248,26 @@ def _strata(graphs: CrystalGraphs, n_batches: int) -> Rows:
     places = np.full(-(-n // n_batches) * n_batches, -1, dtype=np.int64)
     places[:n] = np.argsort(-graphs.n_bonds(), kind="stable")
     return places.reshape(-1, n_batches)
+
+
+def _level(dealt: Rows, n_bonds: npt.NDArray[np.integer]) -> None:
+    """Let the fullest batch swap a crystal within its stratum until it is about as full as the average."""
+    sizes = n_bonds[dealt]
+    filled = sizes.sum(axis=0)
+    # Few swaps a batch do; the bound is only for odd sets of sizes.
+    for _ in range(8 * dealt.shape[1]):
+        full = int(filled.argmax())
+        moved = sizes[:, full, None] - sizes
+        fuller_of_both = np.maximum(filled[full] - moved, filled + moved)
+        place, other = np.unravel_index(fuller_of_both.argmin(), moved.shape)
+        if filled[full] <= FULLEST_TO_MEAN * filled.mean() or (
+            fuller_of_both[place, other] >= filled[full]
+        ):
+            return
+        filled[full] -= moved[place, other]
+        filled[other] += moved[place, other]
+        for table in (dealt, sizes):
+            table[place, [full, other]] = table[place, [other, full]]
 
 
 def _room(graphs: CrystalGraphs, parts: Iterable[Rows], *, slack: float = 1.0) -> BatchShape:

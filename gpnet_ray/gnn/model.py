@@ -227,7 +227,7 @@ def _rest_of_mlp(weights: Weights, where: str, part: str, hidden: tf.Tensor) -> 
 def _softplus2(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
     """ln((1 + exp x) / 2): zero at zero, without overflow; megnet's activation.
 
-    Its derivative is the logistic function. Left to find it by itself, TensorFlow goes back through the
+    Its derivative is the logistic function, and 0 at zero as in megnet. Left to find it by itself, TensorFlow goes back through the
     polynomial, which took twelve times as long and half of a training step.
     """
     t = tf.exp(-tf.abs(x))
@@ -236,7 +236,8 @@ def _softplus2(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor
         logarithm = logarithm * t + coefficient
 
     def gradient(upstream: tf.Tensor) -> tf.Tensor:
-        return upstream * tf.sigmoid(x)
+        # At zero itself megnet's relu(x) and |x| have none, so a bias that nothing else reaches stays zero.
+        return upstream * tf.where(tf.equal(x, 0.0), 0.0, tf.sigmoid(x))
 
     return tf.nn.relu(x) + logarithm, gradient
 
