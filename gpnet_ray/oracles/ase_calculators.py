@@ -7,6 +7,8 @@ with :mod:`gpnet_ray.oracles.ase_oracle`, that needs the extra ``gpnet-ray[ase]`
 from __future__ import annotations
 
 import inspect
+import shlex
+import shutil
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +33,8 @@ def make_calculator(path: str, keywords: Mapping[str, Any]) -> Any:
     """Make a calculator.
 
     Raises:
-        InputError: it cannot be imported, refuses a keyword or does not know one, or is no calculator.
+        InputError: it cannot be imported, refuses a keyword or does not know one, is no calculator, or
+            runs a program that is not there.
     """
     calculator = make_object(path, keywords, setting=SETTING)
     if not (isinstance(calculator, BaseCalculator) or hasattr(calculator, "get_potential_energy")):
@@ -39,7 +42,21 @@ def make_calculator(path: str, keywords: Mapping[str, Any]) -> Any:
             f"{SETTING}: {path} makes a {type(calculator).__name__}, which is no ASE calculator"
         )
     _check_keywords(calculator, path, keywords)
+    _check_program(calculator, path)
     return calculator
+
+
+def _check_program(calculator: Any, path: str) -> None:
+    """Refuse a calculator whose program is not there; only those with a profile say what they run."""
+    command = getattr(getattr(calculator, "profile", None), "command", None)
+    if not isinstance(command, str) or not command.strip():
+        return
+    program = shlex.split(command)[0]
+    if shutil.which(program) is None:
+        raise InputError(
+            f"{SETTING}: {path} runs {command!r}, and there is no program {program!r}; install it, or"
+            " give its path in the command of the profile"
+        )
 
 
 def _check_keywords(calculator: Any, path: str, keywords: Mapping[str, Any]) -> None:

@@ -55,6 +55,18 @@ def test_a_wrong_setting_is_named(oracle, said):
             {"calculator": "ase.calculators.espresso:Espresso", "keywords": {"profile": None}},
             "cannot be made",
         ),
+        (
+            {
+                "calculator": "ase.calculators.espresso:Espresso",
+                "keywords": {
+                    "profile": {
+                        "object": "ase.calculators.espresso:EspressoProfile",
+                        "keywords": {"command": "no-such-pw.x", "pseudo_dir": "."},
+                    }
+                },
+            },
+            "no program 'no-such-pw.x'",
+        ),
         ({"optimizer": "BFSG"}, "did you mean 'BFGS'"),
         ({"references": {}}, "references is empty"),
         ({"references": {"Qq": 1.0}}, r"\['Qq'\] are no element symbols"),
@@ -123,6 +135,14 @@ def test_a_table_needs_a_dataset_and_hypothetical_crystals_are_called_so():
     mine, _ = load_dataset(config_of(oracle, **few), NullProgress())
     assert mine.target == "formation_energy_per_atom"
     assert "hypothetical" in mine.label_note
+
+
+def test_the_configuration_of_the_worked_example_is_valid():
+    scripts = Path(__file__).resolve().parents[2] / "scripts" / "oracles"
+    config = load_config(file=scripts / "dft_campaign.yaml")
+    assert config.oracle.kind == "command"
+    script = config.oracle.command.argv[1].rpartition("/")[2]
+    assert (scripts / script).is_file()
 
 
 def test_what_changes_no_label_may_differ_in_a_resumed_run():

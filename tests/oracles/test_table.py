@@ -103,12 +103,13 @@ def test_simulated_failures_depend_on_the_id_and_the_seed_alone():
 def test_simulated_durations_have_the_asked_mean_and_spread(monkeypatch):
     slept: list[float] = []
     monkeypatch.setattr(time, "sleep", slept.append)
-    outcomes = laboratory(mean_seconds=10.0, std_seconds=5.0).label(IDS, [None] * len(IDS))
+    ids = [f"m-{n}" for n in range(3000)]
+    outcomes = laboratory(mean_seconds=10.0, std_seconds=5.0).label(ids, [None] * len(ids))
     assert [o.seconds for o in outcomes] == slept
-    # Of 300 draws, mean and standard deviation are good to 0.3 and 0.4; four of each are allowed.
-    assert np.mean(slept) == pytest.approx(10.0, abs=1.2)
-    assert np.std(slept) == pytest.approx(5.0, abs=1.6)
+    # Of 3000 draws, mean and standard deviation are good to 0.09 and 0.12; five of each are allowed.
+    assert np.mean(slept) == pytest.approx(10.0, abs=0.45)
+    assert np.std(slept) == pytest.approx(5.0, abs=0.6)
     again = laboratory(mean_seconds=10.0, std_seconds=5.0)
-    assert again.label(IDS[7:8], [None])[0].seconds == slept[7]
+    assert again.label(ids[7:8], [None])[0].seconds == slept[7]
     with_failures = laboratory(mean_seconds=10.0, std_seconds=5.0, failure_rate=0.5)
-    assert with_failures.label(IDS[7:8], [None])[0].seconds == slept[7]
+    assert with_failures.label(ids[7:8], [None])[0].seconds == slept[7]
