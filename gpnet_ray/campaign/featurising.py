@@ -8,6 +8,7 @@ the pool.
 from __future__ import annotations
 
 import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -99,7 +100,9 @@ def _quiet_ray_data() -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with ray.data.DataContext.current(mine):
+        with ray.data.DataContext.current(mine), warnings.catch_warnings():
+            # A pool in one part (one row group, the generator) streams its blocks to all actors even so.
+            warnings.filterwarnings("ignore", message="The minimum number of concurrent actors")
             yield
     finally:
         logger.setLevel(level)

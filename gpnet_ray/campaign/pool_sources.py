@@ -1,6 +1,6 @@
 """Where the crystals of a pool come from, as blocks of text that Ray Data streams.
 
-Parquet is read block by block by Ray itself, and the embedded oxides are generated as they are needed, so that
+Parquet is read block by block, and the embedded oxides are generated as they are needed, so that
 neither is ever in memory as a whole. The smaller formats are read whole first.
 """
 
@@ -172,14 +172,28 @@ def _parquet(path: Path, columns: ColumnNames) -> PoolSource:
     def open_dataset(cpus: float) -> Any:
         import ray.data
 
-        names = {columns.material_id: "material_id", columns.structure: "structure"}
-        read = ray.data.read_parquet(
-            str(path.resolve()), columns=list(names), ray_remote_args={"num_cpus": cpus}
+        # Not read_parquet: a step of its own asks for a whole CPU, which the actors may have taken.
+        groups = [pa.table({"row_group": [number]}) for number in range(file.num_row_groups)]
+        names = (str(path.resolve()), columns.material_id, columns.structure)
+        return ray.data.from_arrow(groups).map_batches(
+            _read_row_groups, fn_args=names, num_cpus=cpus, batch_format="pyarrow"
         )
-        return read.rename_columns(names) if list(names) != list(names.values()) else read
 
     content = _hash(_digest_of_file(path), repr(columns).encode())
     return PoolSource(str(path), content, len(names), (), open_dataset)
+
+
+def _read_row_groups(
+    part: pa.Table, path: str, id_column: str, structure_column: str
+) -> Iterator[pa.Table]:
+    with pq.ParquetFile(path) as file:
+        for rows in file.iter_batches(
+            batch_size=ROWS_PER_BLOCK,
+            row_groups=part.column("row_group").to_pylist(),
+            columns=[id_column, structure_column],
+        ):
+            ids = rows.column(id_column).cast(pa.string()).to_pylist()
+            yield _block(ids, rows.column(structure_column).to_pylist())
 
 
 def _in_memory(

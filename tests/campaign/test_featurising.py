@@ -87,6 +87,26 @@ def test_every_id_has_its_own_latent_or_its_reason(small_ray, network, tmp_path)
     assert good.column("network_prediction").to_numpy() == pytest.approx(predictions, abs=1e-5)
 
 
+def test_several_row_groups_and_other_column_names_on_all_cpus(small_ray, network, tmp_path):
+    # More blocks than CPUs, so that every CPU has its actor and nothing else may ask for a whole one.
+    made = [{"name": i, "crystal": row["structure"]} for i, row in enumerate(rows(40) * 30)]
+    texts = [json.dumps(row["crystal"].as_dict()) for row in made]
+    table = pa.table({"name": [row["name"] for row in made], "crystal": texts})
+    pq.write_table(table, tmp_path / "pool.parquet", row_group_size=500)
+    source = pool_source(
+        str(tmp_path / "pool.parquet"),
+        id_column="name",
+        structure_column="crystal",
+        seed=0,
+        progress=NullProgress(),
+    )
+    featurised = through(source, network)
+    assert featurised.column("material_id").to_pylist() == [str(i) for i in range(1200)]
+    latents = latent_matrix(featurised.column("latent"))
+    # The 40 crystals come again and again; float32 sums in another order.
+    assert latents[:40] == pytest.approx(latents[1160:], abs=1e-5)
+
+
 def test_embedded_oxides_come_in_order_block_after_block(small_ray, network):
     table = through(embedded_oxides(1100, seed=3), network)
     expected = [name for name, _ in hypothetical_oxides(1100, seed=3)]
