@@ -12,7 +12,7 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -20,30 +20,21 @@ from gpnet_ray.campaign.ask_tell_answers import TellReport, judge, judge_all
 from gpnet_ray.campaign.ask_tell_folder import AskTellFolder
 from gpnet_ray.campaign.ask_tell_pool import join_pool
 from gpnet_ray.campaign.ask_tell_request import write_request
-from gpnet_ray.campaign.ask_tell_scoring import Representation, Scores, Scoring
+from gpnet_ray.campaign.ask_tell_scoring import Scores
+from gpnet_ray.campaign.ask_tell_session import TRY_AGAIN, AskTellSession
 from gpnet_ray.campaign.ask_tell_setup import Start, now_text, set_up, settled, with_address
-from gpnet_ray.campaign.ask_tell_state import AskTellStatus, Request
-from gpnet_ray.campaign.journal import Journal, read_journal
+from gpnet_ray.campaign.ask_tell_state import AskTellState, AskTellStatus, Request
 from gpnet_ray.campaign.ray_errors import ray_errors_explained
-from gpnet_ray.campaign.stages import Latents
-from gpnet_ray.campaign.tables import latents_from_table
-from gpnet_ray.config import Config, Strategy
+from gpnet_ray.config import Config
 from gpnet_ray.data.dataset import MaterialsDataset, RejectedMaterial, name_some
 from gpnet_ray.data.results_file import read_results
 from gpnet_ray.data.structure_files import StructureFormat
-from gpnet_ray.errors import InputError, RunFolderError
+from gpnet_ray.errors import InputError
 from gpnet_ray.gnn.network_state import NetworkState
-from gpnet_ray.gp.hyperparameters import Hyperparameters
-from gpnet_ray.gp.scaling import LatentScaler
 from gpnet_ray.oracles.protocol import LabelOutcome, LabelStatus
 from gpnet_ray.progress import NullProgress, Progress
 
-if TYPE_CHECKING:
-    from gpnet_ray.campaign.journal import Event
-
 __all__ = ["AskTellCampaign", "AskTellStatus", "TellReport"]
-
-TRY_AGAIN = "Nothing was asked and nothing was lost; try again"
 
 
 class AskTellCampaign:
@@ -63,17 +54,8 @@ class AskTellCampaign:
     ) -> None:
         """Use :meth:`create` or :meth:`open`."""
         config = with_address(folder.read_config(), address)
-        self._folder, self._progress = folder, progress
-        self._journal: Journal | None = None if read_only else folder.open_journal()
-        try:
-            events = self._journal.events if self._journal else read_journal(folder.journal)
-            self._state = folder.read_state(events, config)
-        except RunFolderError:
-            self.close()
-            raise
-        self._config = config
-        self._latents: Latents | None = None
-        self._scoring: Scoring | None = None
+        self._session = AskTellSession(folder, config, read_only=read_only)
+        self._progress = progress
 
     @classmethod
     def create(
@@ -151,10 +133,7 @@ class AskTellCampaign:
 
     def close(self) -> None:
         """End the actors and let other processes write."""
-        if getattr(self, "_scoring", None) is not None:
-            self._end_scoring()
-        if self._journal is not None:
-            self._journal.close()
+        self._session.close()
 
     def ask(self, n: int = 1) -> tuple[Request, ...]:
         """Pick the next ``n`` materials to label, given all that is told and all that is pending.
@@ -172,18 +151,19 @@ class AskTellCampaign:
                 f"{n} asked for, and {len(free)} candidates are left; ask for fewer, add some with"
                 " add-candidates, or put failed ones back"
             )
-        with ray_errors_explained(TRY_AGAIN):
-            picks = self._scorer(free).pick(n, self._strategy, free)
+        strategy = self._session.strategy
+        with self._session.scoring(free) as scoring:
+            picks = scoring.pick(n, strategy, free)
         event = {
             "event": "asked",
             "for": "label",
-            "strategy": self._strategy,
+            "strategy": strategy,
             "ids": [pick.material_id for pick in picks],
             "sigmas": [pick.sigma for pick in picks],
             "predicted": [pick.predicted for pick in picks],
             "when": now_text(),
         }
-        self._record(event)
+        self._session.record(event)
         return tuple(self._state.requests[pick.material_id] for pick in picks)
 
     def tell(self, material_id: str, value: float, *, accept_implausible: bool = False) -> bool:
@@ -237,7 +217,7 @@ class AskTellCampaign:
         new, report = judge_all(
             self._state, results, now=_now(), accept_implausible=accept_implausible
         )
-        self._record(*(_label_event(outcome) for outcome in new))
+        self._session.record(*(_label_event(outcome) for outcome in new))
         return report
 
     def add_candidates(
@@ -252,20 +232,21 @@ class AskTellCampaign:
             InputError: an id that is in the campaign already, another target, or candidates that bring
                 labels.
         """
-        # The network needs their place, and they will be made anew for the larger pool.
-        self._end_scoring()
+        session = self._session
+        # The network needs the scoring actors' place.
+        session.end_scoring()
         with ray_errors_explained(TRY_AGAIN):
             joined = join_pool(
-                self._folder,
-                self._state,
+                session.folder,
+                session.state,
                 candidates,
-                self._all_latents(),
-                config=self._config,
+                session.latents,
+                config=session.config,
                 progress=self._progress,
             )
-        self._record(joined.event)
-        self._folder.write_rejected(self._state.rejected)
-        self._latents = joined.latents
+        session.record(joined.event)
+        session.folder.write_rejected(session.state.rejected)
+        session.use_latents(joined.latents)
         return joined.ids, joined.rejected
 
     def withdraw(self, ids: Iterable[str], *, reason: str = "") -> None:
@@ -283,7 +264,9 @@ class AskTellCampaign:
             )
         new = [i for i in wanted if i not in state.withdrawn]
         if new:
-            self._record({"event": "withdrawn", "ids": new, "reason": reason, "when": now_text()})
+            self._session.record(
+                {"event": "withdrawn", "ids": new, "reason": reason, "when": now_text()}
+            )
 
     def put_back(self, ids: Iterable[str]) -> None:
         """Offer materials again that had failed or were withdrawn.
@@ -300,16 +283,16 @@ class AskTellCampaign:
                 " correct them"
             )
         if wanted:
-            self._record({"event": "put back", "ids": wanted, "when": now_text()})
+            self._session.record({"event": "put back", "ids": wanted, "when": now_text()})
 
     @property
     def config(self) -> Config:
         """The settings that it was made with."""
-        return self._config
+        return self._session.config
 
     def status(self) -> AskTellStatus:
         """Say where the campaign stands; at once, since nothing is computed."""
-        return AskTellStatus.of(self._state, strategy=self._strategy)
+        return AskTellStatus.of(self._state, strategy=self._session.strategy)
 
     def scores(self) -> Scores:
         """Say how well it stands: the largest σ left and the error on the test rows.
@@ -318,8 +301,8 @@ class AskTellCampaign:
             ClusterError: the cluster does not give what was asked for.
         """
         free = self._state.free()
-        with ray_errors_explained(TRY_AGAIN):
-            return self._scorer(free).scores(free)
+        with self._session.scoring(free) as scoring:
+            return scoring.scores(free)
 
     def write_request(
         self, requests: Sequence[Request], out: Path | None = None, *, fmt: StructureFormat | None
@@ -337,11 +320,11 @@ class AskTellCampaign:
         Raises:
             InputError: the folder is not empty.
         """
-        return write_request(self._folder, requests, out, fmt=fmt, unit=self._state.unit)
+        return write_request(self._session.folder, requests, out, fmt=fmt, unit=self._state.unit)
 
     @property
-    def _strategy(self) -> Strategy:
-        return self._config.selection.strategies[0]
+    def _state(self) -> AskTellState:
+        return self._session.state
 
     def _tell(
         self,
@@ -361,42 +344,8 @@ class AskTellCampaign:
             accept_implausible=accept_implausible,
         )
         if outcome is not None:
-            self._record(_label_event(outcome))
+            self._session.record(_label_event(outcome))
         return outcome is not None
-
-    def _record(self, *events: Event) -> None:
-        """Write events; only what the journal has is believed."""
-        if self._journal is None:
-            raise RunFolderError("the campaign was opened to be read; open it without read_only")
-        self._journal.append(*events)
-        for event in events:
-            self._state.take(event)
-
-    def _scorer(self, free: Sequence[str]) -> Scoring:
-        """The actors, brought up to what is told and pending."""
-        state = self._state
-        labelled, pending = state.labelled(), list(state.pending())
-        if self._scoring is None:
-            content = self._folder.read_json(self._folder.gp)
-            representation = Representation(
-                latents=self._all_latents(),
-                scaler=LatentScaler.from_json(content["scaler"]),
-                hyperparameters=Hyperparameters.from_json(state.hyperparameters),
-            )
-            unlabelled = [i for i in state.candidates if i not in labelled]
-            self._scoring = Scoring(self._config, representation, unlabelled, state.test)
-        self._scoring.bring_up_to(labelled, pending, free)
-        return self._scoring
-
-    def _end_scoring(self) -> None:
-        if self._scoring is not None:
-            self._scoring.close()
-            self._scoring = None
-
-    def _all_latents(self) -> Latents:
-        if self._latents is None:
-            self._latents = latents_from_table(self._folder.read_table(self._folder.latents))
-        return self._latents
 
 
 def _label_event(outcome: LabelOutcome) -> dict[str, Any]:
