@@ -15,6 +15,7 @@ import ray.exceptions
 from gpnet_ray.actors.cluster import connected
 from gpnet_ray.campaign.arm import Arm
 from gpnet_ray.campaign.arm_record import ArmResult
+from gpnet_ray.campaign.ask_tell import AskTellCampaign
 from gpnet_ray.campaign.context import RunContext
 from gpnet_ray.campaign.identity import holds_anything, open_run, run_identity
 from gpnet_ray.campaign.journal import Journal
@@ -112,6 +113,10 @@ class Campaign:
             progress or NullProgress(),
             initial=initial,
         )
+
+    # For people who compute the labels themselves: both give an AskTellCampaign.
+    create = staticmethod(AskTellCampaign.create)
+    open = staticmethod(AskTellCampaign.open)
 
     def run(
         self, *, resume: bool = False, overwrite: bool = False, retry_failed: bool = False
