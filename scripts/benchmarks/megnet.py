@@ -79,7 +79,7 @@ def _compare(
         graphs,
         y,
         network=NetworkConfig(),
-        # One validation crystal, the fewest there can be: megnet's side has none.
+        # About one validation crystal, the fewest there can be: megnet's side has none.
         training=TrainingConfig(
             epochs=epochs + 1, batch_size=batch_size, validation_fraction=1 / len(graphs)
         ),
