@@ -132,11 +132,13 @@ def actor_options(
 ) -> dict[str, Any]:
     """Ray options of one of ``n_actors`` actors that run side by side.
 
-    Each asks for a CPU, or for an equal share where the cluster has fewer CPUs than actors.
+    Each asks for a CPU, or for an equal share, the largest of which all find a place on some node.
     ``threads`` limits TensorFlow in it (Ray's own OMP_NUM_THREADS does not).
     """
-    cpus = ray.cluster_resources().get("CPU", 1.0)
-    share = min(1.0, int(100 * cpus / n_actors) / 100)
+    nodes = [round(100 * node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    # A share is not spread over nodes: two nodes of two CPUs have no place for seven of 4/7.
+    fitting = (s for s in range(100, 0, -1) if sum(cpus // s for cpus in nodes) >= n_actors)
+    share = next(fitting, 100) / 100
     environment = {"TF_CPP_MIN_LOG_LEVEL": "2"}
     gpus = resources.gpus_per_actor if gpu else 0
     if not gpus:

@@ -37,6 +37,15 @@ def test_actors_share_the_cpus_that_there_are(small_ray: None) -> None:
     assert actor_options(ResourcesConfig(), n_actors=5, gpu=False)["num_cpus"] == 0.4
 
 
+def test_shares_of_a_cpu_fit_into_the_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    node = {"Alive": True, "Resources": {"CPU": 2.0}}
+    lost = {"Alive": False, "Resources": {"CPU": 64.0}}
+    monkeypatch.setattr(ray, "nodes", lambda: [node, lost, node])
+    # Four on one node, three on the other; 4/7 of a CPU would leave one without a place.
+    assert actor_options(ResourcesConfig(), n_actors=7, gpu=False)["num_cpus"] == 0.5
+    assert actor_options(ResourcesConfig(), n_actors=4, gpu=False)["num_cpus"] == 1
+
+
 def test_actors_without_a_place_are_an_error_that_lists_asked_and_free(small_ray: None) -> None:
     class Idle:
         def ping(self) -> bool:
