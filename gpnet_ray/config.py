@@ -41,9 +41,7 @@ __all__ = [
 Kernel: TypeAlias = Literal[
     "laplacian", "laplacian-l1", "matern32", "matern52", "rbf", "rational-quadratic"
 ]
-Layer: TypeAlias = Literal[
-    "readout_0", "readout_1", "concatenate", "set2set_atom", "set2set_bond"
-]
+Layer: TypeAlias = Literal["readout_0", "readout_1", "concatenate", "set2set_atom", "set2set_bond"]
 LatentScaling: TypeAlias = Literal["min-max", "standard", "none"]
 LatentProjection: TypeAlias = Literal["none", "pca-2", "pca-3"]
 Strategy: TypeAlias = Literal["max-sigma", "random", "top-k", "distance"]
@@ -282,6 +280,19 @@ class Config(Section):
     oracle: OracleConfig = OracleConfig()
     labels: LabelsConfig = LabelsConfig()
     resources: ResourcesConfig = ResourcesConfig()
+
+    @model_validator(mode="after")
+    def _embeddings_have_a_source(self) -> Config:
+        again = self.retraining
+        if self.training.freeze_atom_embeddings and (again.when, again.start) in (
+            ("end", "scratch"),
+            ("every", "scratch"),
+        ):
+            raise ValueError(
+                "training.freeze_atom_embeddings keeps what training starts from, and retraining.start"
+                " 'scratch' starts from nothing; set retraining.start to warm or let the embeddings move"
+            )
+        return self
 
     def run_dir(self, source: str) -> Path:
         """The run's own folder, named after the source of its data where it has no name.

@@ -83,6 +83,13 @@ def test_science_sees_what_changes_numbers_and_nothing_else() -> None:
     assert load_config(overrides=free).science() == base
 
 
+def test_frozen_embeddings_and_training_from_scratch_exclude_each_other() -> None:
+    frozen = {"training.freeze_atom_embeddings": True, "retraining.when": "end"}
+    with pytest.raises(InputError, match=r"retraining\.start to warm"):
+        load_config(overrides=frozen)
+    load_config(overrides={**frozen, "retraining.start": "warm"})
+
+
 def test_run_folder_is_named_after_the_dataset() -> None:
     config = load_config(overrides={"runs_dir": "r"})
     assert config.run_dir("a/oxides.json.gz") == Path("r/oxides")

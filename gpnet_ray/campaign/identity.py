@@ -81,6 +81,9 @@ def open_run(
     if retry_failed and failed:
         journal.append({"event": "retry", "ids": failed})
         context.history = RunHistory.of([*journal.events, {"event": "retry", "ids": failed}])
+        for strategy in context.config.selection.strategies:
+            kept = [n for name, n in context.history.retrainings if name == strategy]
+            context.folder.remove_networks(strategy, after=max(kept, default=0))
     context.progress.line(
         f"Going on with {context.folder.path}: {len(context.history.labels)} labels and"
         f" {sum(map(len, context.history.cycles.values()))} cycles are in its journal"

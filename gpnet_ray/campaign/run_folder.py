@@ -67,6 +67,12 @@ class RunFolder(NetworkFiles):
         files.path.mkdir(parents=True, exist_ok=True)
         return files
 
+    def remove_networks(self, strategy: str, *, after: int) -> None:
+        """Remove an arm's networks above a number: what they were trained on no longer holds."""
+        for path in (self.path / "networks").glob(f"{strategy}-*"):
+            if int(path.name.rpartition("-")[2]) > after:
+                shutil.rmtree(path)
+
     def check_free(self, *, resume: bool, overwrite: bool) -> None:
         """Refuse to touch a folder that holds something, unless the user said what to do with it.
 

@@ -17,6 +17,7 @@ from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.networks import Representation
 from gpnet_ray.campaign.preparation import values_of
 from gpnet_ray.campaign.stretch import StartingPoint
+from gpnet_ray.campaign.surrogate import labelled_table
 from gpnet_ray.data.splits import Split
 from gpnet_ray.gp.hyperparameters import Hyperparameters
 from gpnet_ray.types import FloatArray
@@ -146,6 +147,10 @@ class Scorers:
             "warnings": list(fit.warnings),
         }
         context.folder.write_json(representation.files.gp, content)
+        ids, latents = tuple(representation.labels), representation.latents
+        table = labelled_table(ids, latents.latents[latents.rows(ids)], y)
+        unit = representation.network.unit
+        context.folder.write_table(representation.files.labelled, table, unit=unit)
         self._journal.append(
             {
                 "event": "gp",

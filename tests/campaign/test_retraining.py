@@ -19,6 +19,7 @@ from gpnet_ray.campaign.journal import Journal, read_journal
 from gpnet_ray.campaign.networks import Networks
 from gpnet_ray.campaign.preparation import screen
 from gpnet_ray.campaign.run_folder import RunFolder
+from gpnet_ray.campaign.surrogate import load_surrogate
 from gpnet_ray.campaign.tables import latents_from_table
 from gpnet_ray.data.splits import load_split
 from gpnet_ray.gnn.initial_weights import draw_weights
@@ -101,6 +102,18 @@ def test_picks_after_a_training_are_those_of_its_own_latents_and_gp(retrained: A
             # The same float64 factorisation in another order of operations.
             assert sigma_of[expected] == pytest.approx(sigma, abs=1e-9)
             labelled.append(expected)
+
+
+def test_a_later_network_is_a_surrogate_on_the_labels_that_it_was_trained_on(
+    retrained: Any,
+) -> None:
+    split = json.loads((retrained.run_dir / "split.json").read_text())
+    picked = retrained.picks.material_id.tolist()
+    surrogate = load_surrogate(retrained.run_dir / "networks" / "max-sigma-1")
+    assert surrogate is not None
+    assert list(surrogate.ids) == split["train"] + picked[:EVERY]
+    label_of = dict(zip(picked, retrained.picks.label, strict=True))
+    assert surrogate.labels[-EVERY:].tolist() == [label_of[i] for i in picked[:EVERY]]
 
 
 def test_a_cycle_before_a_training_has_a_row_with_each_network(retrained: Any) -> None:
