@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
-import ray.exceptions
 
 from gpnet_ray.actors.cluster import connected
 from gpnet_ray.campaign.arm import Arm
@@ -31,13 +30,14 @@ from gpnet_ray.campaign.preparation import (
     table_oracle,
 )
 from gpnet_ray.campaign.pretraining import with_pretrained
+from gpnet_ray.campaign.ray_errors import ray_errors_explained
 from gpnet_ray.campaign.records import write_arms, write_run
 from gpnet_ray.campaign.run_folder import RunFolder
 from gpnet_ray.campaign.scorers import Scorers
 from gpnet_ray.config import Config
 from gpnet_ray.data.dataset import MaterialsDataset
 from gpnet_ray.data.splits import Split, load_split
-from gpnet_ray.errors import ClusterError, InputError, RunFolderError
+from gpnet_ray.errors import InputError, RunFolderError
 from gpnet_ray.gnn.network_state import NetworkState
 from gpnet_ray.oracles.protocol import Oracle
 from gpnet_ray.progress import NullProgress, Progress
@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 
 __all__ = ["Campaign", "CampaignResult"]
+
+GO_ON = "Labels and picks are in the journal: go on with --resume"
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ class Campaign:
         split = self._given_split(problem)
         check_pool_is_large_enough(problem, context.config, split)
         identity = run_identity(problem, context, split, self._network)
-        with connected(context.config.resources), _ray_errors_explained():
+        with connected(context.config.resources), ray_errors_explained(GO_ON):
             if not resume:
                 folder.create(context.config, overwrite=overwrite)
             try:
@@ -220,18 +222,3 @@ class Campaign:
         given = self._split.without({r.material_id for r in problem.rejected})
         given.check_belongs_to(problem.dataset.ids)
         return given
-
-
-@contextmanager
-def _ray_errors_explained() -> Iterator[None]:
-    """Turn Ray's own failures (a dead worker, a lost node) into an error that says what to do."""
-    try:
-        yield
-    except ray.exceptions.RayTaskError as error:
-        # An exception that was raised inside an actor: show it as it was raised.
-        raise error.cause from error
-    except ray.exceptions.RayError as error:
-        raise ClusterError(
-            f"a worker process or node of the Ray cluster was lost: {error}. Labels and picks are in"
-            " the journal: go on with --resume"
-        ) from error

@@ -20,8 +20,8 @@ import ray.exceptions
 from gpnet_ray.actors.cluster import actor_options
 from gpnet_ray.actors.pool_featurizer import PoolFeaturizer
 from gpnet_ray.campaign.pool_sources import ROWS_PER_BLOCK, PoolSource
+from gpnet_ray.campaign.ray_errors import ray_errors_explained
 from gpnet_ray.config import ResourcesConfig
-from gpnet_ray.errors import ClusterError
 from gpnet_ray.progress import Progress
 
 if TYPE_CHECKING:
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from gpnet_ray.gnn.network_state import NetworkState
 
 __all__ = ["featurise"]
+
+TRY_AGAIN = (
+    "Run the command again; if it comes back, give each process more memory with fewer actors"
+    " (resources.threads_per_featurizer)"
+)
 
 BLOCK_MEBIBYTES = 8
 """Size of a block (MiB): some of them have to fit into a local Ray's object store."""
@@ -63,7 +68,7 @@ def featurise(
     options = actor_options(
         resources, n_actors=n_actors + 1, gpu=True, threads=resources.threads_per_featurizer
     )
-    with _quiet_ray_data(), _ray_errors_explained():
+    with _quiet_ray_data(), ray_errors_explained(TRY_AGAIN):
         featurised = source.open(options["num_cpus"]).map_batches(
             PoolFeaturizer,
             fn_constructor_args=(network, surrogate),
@@ -106,17 +111,3 @@ def _quiet_ray_data() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-@contextmanager
-def _ray_errors_explained() -> Iterator[None]:
-    try:
-        yield
-    except ray.exceptions.RayTaskError as error:
-        raise error.cause from error
-    except ray.exceptions.RayError as error:
-        raise ClusterError(
-            f"a worker process or node of the Ray cluster was lost: {error}. Run the command again; if it"
-            " comes back, give each process more memory with fewer actors"
-            " (resources.threads_per_featurizer)"
-        ) from error
