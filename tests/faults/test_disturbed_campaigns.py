@@ -1,10 +1,13 @@
-"""SIGKILL to the processes of a running campaign: the end is that of an undisturbed one."""
+"""Processes of a running campaign killed, and its disk full: the end is that of an undisturbed one."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,6 +20,7 @@ import pandas as pd
 import psutil
 import pytest
 from support import small_campaign
+from support.logged_oracle import LoggedOracle
 from support.small_campaign import final_state, journal_of, oracle_of
 
 from gpnet_ray.campaign.journal import read_journal
@@ -68,6 +72,15 @@ def start(folder: Path, cluster: Any, *, labellers: int = LABELLERS) -> BaseProc
     driver = FORKS.Process(target=small_campaign.run, args=(folder, cluster.address, labellers))
     driver.start()
     return driver
+
+
+@pytest.fixture(autouse=True)
+def no_driver_left() -> Iterator[None]:
+    """After a test that failed, its driver must not keep the cluster's CPUs from the next one."""
+    yield
+    for driver in multiprocessing.active_children():
+        driver.kill()
+        driver.join()
 
 
 def finish(driver: BaseProcess) -> None:
@@ -161,15 +174,16 @@ def test_each_kind_of_actor_killed_at_work(
     # Two labellers while the labels of the start are bought, one in the loop, and the scorers there.
     for moment in sorted(2 + random.choice(N_START - 4, 2, replace=False)):
         wait_until(lambda moment=moment: len(oracle.calls()) >= moment, driver)
-        time.sleep(0.15 * random.random())
-        kill(oracle.calls()[-1].pid, cluster)
-    wait_until(lambda: bool(pids("NetworkWorker", cluster)), driver)
+        time.sleep(0.26 * random.random())
+        kill(at_work(oracle), cluster)
+    wait_until(lambda: bool(pids("NetworkWorker.", cluster)), driver)
     kill(pids("NetworkWorker", cluster)[0], cluster)
     driver.join(timeout=60 * random.random())
     if not driver.is_alive():
         driver = start(tmp_path, cluster)
     wait_until(lambda: len(labels(tmp_path)) > N_START + 1, driver)
-    kill(oracle.calls()[-1].pid, cluster)
+    # The scorers last, while the labels of a round are bought.
+    kill(at_work(oracle), cluster)
     kill(pids("GpWorker", cluster)[0], cluster)
     wait_until(lambda: '"random"' in journal_of(tmp_path).read_text(), driver)
     kill(pids("PoolShard", cluster)[int(random.integers(2))], cluster)
@@ -180,19 +194,117 @@ def test_each_kind_of_actor_killed_at_work(
         survived(f"{kind} killed", times)
 
 
+def title(pid: int) -> str:
+    """What Ray names a process after, the actor and its method; empty if it lives no more."""
+    try:
+        return "".join(psutil.Process(pid).cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def at_work(oracle: LoggedOracle) -> int:
+    """The process of the labeller that was asked last, of those that live."""
+    return next(call.pid for call in reversed(oracle.calls()) if title(call.pid))
+
+
 def raylets(cluster: Any) -> set[int]:
-    return {node.all_processes["raylet"][0].process.pid for node in cluster.list_all_nodes()}
+    return {raylet(node) for node in cluster.list_all_nodes()}
 
 
 def pids(actor: str, cluster: Any) -> list[int]:
-    """Processes of this cluster in which an actor of a class runs; Ray names them after it."""
-    workers = [child for pid in raylets(cluster) for child in psutil.Process(pid).children()]
-    return [
-        worker.pid for worker in workers if "".join(worker.cmdline()).startswith(f"ray::{actor}")
-    ]
+    """Processes of this cluster in which an actor of a class (and method) runs."""
+    workers = [child.pid for pid in raylets(cluster) for child in psutil.Process(pid).children()]
+    return [pid for pid in workers if title(pid).startswith(f"ray::{actor}")]
 
 
 def kill(pid: int, cluster: Any) -> None:
     """Kill a worker process, after a look that it is one of this cluster's."""
     assert psutil.Process(pid).ppid() in raylets(cluster)
     os.kill(pid, signal.SIGKILL)
+
+
+def test_a_worker_node_lost_and_another_one_come(
+    cluster: Any, undisturbed: Path, tmp_path: Path, survived: Survived
+) -> None:
+    oracle = oracle_of(tmp_path)
+    node = cluster.add_node(num_cpus=2, object_store_memory=100 * 2**20)
+    driver = start(tmp_path, cluster, labellers=4)
+    wait_until(lambda: len(oracle.calls()) > N_START + 4, driver)
+    workers = {worker.pid for worker in psutil.Process(raylet(node)).children()}
+    assert workers & {call.pid for call in oracle.calls()}, "nobody worked on the node that is lost"
+    cluster.remove_node(node, allow_graceful=False)
+    another = cluster.add_node(num_cpus=2, object_store_memory=100 * 2**20)
+    try:
+        finish(driver)
+    finally:
+        cluster.remove_node(another)
+    check_same_end(tmp_path, undisturbed)
+    check_only_the_interrupted_was_bought_again(tmp_path, 4)
+    survived("worker node lost", 1)
+
+
+def raylet(node: Any) -> int:
+    return int(node.all_processes["raylet"][0].process.pid)
+
+
+FULL_DISK = """
+import shutil, sys, threading, time
+from pathlib import Path
+from support.small_campaign import journal_of, run
+from gpnet_ray.errors import RunFolderError
+
+folder, address, full_at = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+filler = folder / "small" / "filler"
+
+def fill():
+    journal = journal_of(folder)
+    while not (journal.is_file() and journal.read_bytes().count(b"\\n") >= full_at):
+        time.sleep(0.002)
+    with filler.open("wb", buffering=0) as file:
+        try:
+            while True:
+                file.write(bytes(512))
+        except OSError:
+            print("full")
+
+thread = threading.Thread(target=fill)
+thread.start()
+try:
+    run(folder, address, 2)
+except (OSError, RunFolderError) as error:
+    print("stopped")
+    print(error, file=sys.stderr)
+thread.join()
+filler.unlink()
+run(folder, address, 2)
+shutil.copytree(folder / "small", folder / "copy" / "small")
+"""
+
+
+def test_a_full_disk(cluster: Any, undisturbed: Path, tmp_path: Path, survived: Survived) -> None:
+    run_dir = journal_of(tmp_path).parent
+    run_dir.mkdir()
+    mount = f"mount -t tmpfs -o size=4m tmpfs {run_dir}"
+    own_mounts = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    if not shutil.which("unshare") or subprocess.run([*own_mounts, mount], check=False).returncode:
+        pytest.skip("no small file system of one's own can be mounted here (unshare -rm)")
+    script = tmp_path / "script.py"
+    script.write_text(FULL_DISK)
+    # Somewhere in the labels of the start or of the loop.
+    full_at = str(np.random.default_rng(3).integers(5, n_events(undisturbed) - 5))
+    arguments = [script, tmp_path, cluster.address, full_at]
+    done = subprocess.run(
+        [*own_mounts, f'{mount} && exec "$@"', "sh", sys.executable, *arguments],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["full", "stopped"], done.stderr
+    assert "No space left on device" in done.stderr
+    (tmp_path / "copy" / "calls").write_bytes((tmp_path / "calls").read_bytes())
+    check_same_end(tmp_path / "copy", undisturbed)
+    # What was being labelled when the disk filled up was written into the room kept for it.
+    check_only_the_interrupted_was_bought_again(tmp_path / "copy", 0)
+    survived("full disk", 1)
