@@ -18,9 +18,10 @@ from ray._private import ray_constants
 from ray.util import placement_group, remove_placement_group
 
 from gpnet_ray.config import ResourcesConfig
-from gpnet_ray.errors import ClusterError
+from gpnet_ray.errors import ActorRestartedError, ClusterError
 
 __all__ = [
+    "LOST",
     "actor_options",
     "check_place",
     "connected",
@@ -28,6 +29,15 @@ __all__ = [
     "start_local_ray",
     "wait_until_ready",
 ]
+
+LOST = (
+    ray.exceptions.RayActorError,
+    ray.exceptions.ObjectLostError,
+    ray.exceptions.WorkerCrashedError,
+    ray.exceptions.NodeDiedError,
+    ActorRestartedError,
+)
+"""What is raised when a process or a node went away with what it held, or by the actor that came after it."""
 
 LOOPBACK = "127.0.0.1"
 CONNECT_TIMEOUT_SECONDS = 5.0

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import ray.exceptions
-
+from gpnet_ray.actors.cluster import LOST
 from gpnet_ray.campaign.arm_record import ArmRecord, ArmResult
 from gpnet_ray.campaign.context import RunContext
 from gpnet_ray.campaign.history import RunHistory
@@ -15,19 +14,26 @@ from gpnet_ray.campaign.networks import Networks, Representation
 from gpnet_ray.campaign.scorers import Scorers
 from gpnet_ray.campaign.stretch import Stretch
 from gpnet_ray.config import Strategy
-from gpnet_ray.errors import ActorRestartedError
 from gpnet_ray.progress import Task
 
 __all__ = ["Arm"]
 
-LOST = (
-    ray.exceptions.RayActorError,
-    ray.exceptions.ObjectLostError,
-    ray.exceptions.WorkerCrashedError,
-    ray.exceptions.NodeDiedError,
-    ActorRestartedError,
-)
-"""What Ray says when a process or a node went away with what it held, or the actor that came after it."""
+
+class Counted:
+    """Advances a task, and can take back what it has advanced."""
+
+    def __init__(self, task: Task) -> None:
+        self._task, self._steps = task, 0.0
+
+    def advance(self, steps: float = 1, *, note: str = "") -> None:
+        """Count steps as done."""
+        self._steps += steps
+        self._task.advance(steps, note=note)
+
+    def take_back(self) -> None:
+        """Count them as not done."""
+        self._task.advance(-self._steps)
+        self._steps = 0.0
 
 
 class Arm:
@@ -85,28 +91,29 @@ class Arm:
     def _stretch(self, representation: Representation, record: ArmRecord, task: Task) -> ArmRecord:
         """The cycles up to the next training; begun again as often as an actor that scores is lost."""
         history, context = self._context.history, self._context
+        counted = Counted(task)
         while True:
-            start = self._scorers.of(representation)
-            stretch = Stretch(
-                record,
-                context.config.selection,
-                unit=self._unit,
-                seed=context.config.seed,
-                pool_ids=self._pool_ids,
-                gp=self._scorers.gp,
-                shards=self._scorers.shards,
-                desk=self._desk,
-                journal=self._journal,
-                history=history,
-            )
             try:
-                return stretch.run(start, task, until_labels=self._next_training(record))
-            except LOST as error:
+                start = self._scorers.of(representation)
+                stretch = Stretch(
+                    record,
+                    context.config.selection,
+                    unit=self._unit,
+                    seed=context.config.seed,
+                    pool_ids=self._pool_ids,
+                    gp=self._scorers.gp,
+                    shards=self._scorers.shards,
+                    desk=self._desk,
+                    journal=self._journal,
+                    history=history,
+                )
+                return stretch.run(start, counted, until_labels=self._next_training(record))
+            except LOST as error:  # noqa: PERF203 - what is tried takes minutes
                 context.progress.line(
                     f"An actor that scores was lost ({type(error).__name__}); it starts again, and"
                     " its cycles are run again from the journal"
                 )
-                task.advance(record.cycles - stretch.cycles_done)
+                counted.take_back()
                 self._scorers.wait_until_back()
                 history = RunHistory.of(read_journal(context.folder.journal))
 

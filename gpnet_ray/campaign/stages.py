@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import ray
 
-from gpnet_ray.actors.cluster import kill_actors, wait_until_ready
+from gpnet_ray.actors.cluster import LOST, kill_actors, wait_until_ready
 from gpnet_ray.actors.network_worker import NetworkWorker
 from gpnet_ray.campaign.tensorboard import TensorBoardCurves
 from gpnet_ray.config import Config, TrainingConfig
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from gpnet_ray.gnn.records import EpochRecord
 
 __all__ = ["Latents", "NetworkStage"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,11 @@ class Latents:
 
 
 class NetworkStage:
-    """The network actor, alive from its first work to the end of the ``with`` block: trains, featurises."""
+    """The network actor, alive from its first work to the end of the ``with`` block: trains, featurises.
+
+    Where its process or node is lost, it starts again by itself, ``resources.actor_restarts`` times, and what it
+    was doing is done again; training goes on from its checkpoint.
+    """
 
     def __init__(self, config: Config, progress: Progress, options: Mapping[str, Any]) -> None:
         """``options``: the actor's Ray options."""
@@ -59,7 +65,9 @@ class NetworkStage:
     @property
     def _worker(self) -> Any:
         if not self._started:
-            self._started = [ray.remote(NetworkWorker).options(**self._options).remote()]
+            restarts = self._config.resources.actor_restarts
+            worker = ray.remote(NetworkWorker).options(**self._options, max_restarts=restarts)
+            self._started = [worker.remote()]
             wait_until_ready(self._started, self._options, self._config.resources)
         return self._started[0]
 
@@ -91,7 +99,42 @@ class NetworkStage:
         Raises:
             InputError: the checkpoint is damaged or of another training.
         """
-        training = training or self._config.training
+        return self._surviving(
+            lambda: self._train(
+                graphs,
+                targets,
+                target=target,
+                unit=unit,
+                training=training or self._config.training,
+                initial=initial,
+                checkpoint=checkpoint,
+                tensorboard=tensorboard,
+            )
+        )
+
+    def _surviving(self, work: Callable[[], T]) -> T:
+        """Do it again as often as the actor is lost and comes back."""
+        while True:
+            try:
+                return work()
+            except LOST as error:  # noqa: PERF203 - what is tried takes minutes
+                self._progress.line(
+                    f"The network's actor was lost ({type(error).__name__}); it starts again and goes on"
+                )
+                wait_until_ready(self._started, self._options, self._config.resources)
+
+    def _train(
+        self,
+        graphs: CrystalGraphs,
+        targets: FloatArray,
+        *,
+        target: str,
+        unit: str,
+        training: TrainingConfig,
+        initial: NetworkState | None,
+        checkpoint: Path | None,
+        tensorboard: Path | None,
+    ) -> tuple[NetworkState, list[EpochRecord]]:
         earlier = load_checkpoint(checkpoint) if checkpoint and checkpoint.is_file() else None
         history = list(earlier.history) if earlier else []
         stream = self._worker.train.options(num_returns="streaming").remote(
@@ -126,14 +169,13 @@ class NetworkStage:
         training: TrainingConfig | None = None,
     ) -> float:
         """Error (target's unit) of any network on what training on these crystals holds out."""
-        return float(
-            ray.get(
-                self._worker.validation_mae.remote(
-                    state,
-                    graphs,
-                    targets,
-                    training=training or self._config.training,
-                    seed=self._training_seed,
+        settings = training or self._config.training
+        return self._surviving(
+            lambda: float(
+                ray.get(
+                    self._worker.validation_mae.remote(
+                        state, graphs, targets, training=settings, seed=self._training_seed
+                    )
                 )
             )
         )
@@ -145,6 +187,9 @@ class NetworkStage:
 
     def featurize(self, state: NetworkState, graphs: CrystalGraphs) -> Latents:
         """Latents and predictions of every crystal, in the order of ``graphs.ids``."""
+        return self._surviving(lambda: self._featurize(state, graphs))
+
+    def _featurize(self, state: NetworkState, graphs: CrystalGraphs) -> Latents:
         stream = self._worker.featurize.options(num_returns="streaming").remote(
             ray.put(state), ray.put(graphs)
         )

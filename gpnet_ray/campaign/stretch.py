@@ -101,7 +101,6 @@ class Stretch:
         self._test_sums: list[ErrorSums] = []
         self._pool_sums: list[ErrorSums] = []
         self._cutoff: float | None = None
-        self._counted = record.cycles
 
     def run(
         self, start: StartingPoint, task: Task, *, until_labels: int | None = None
@@ -138,11 +137,6 @@ class Stretch:
             task.advance(0, note=f"test MAE {mae:.4f} {self._unit}")
         return self._grown_record(before)
 
-    @property
-    def cycles_done(self) -> int:
-        """Cycles of the arm that have been counted, those of this stretch among them."""
-        return self._counted
-
     def _cycles_left(self, done: int, until_labels: int | None) -> int:
         """How many more cycles there may be before it has to be looked again how many labels there are."""
         left = self._selection.cycles - done
@@ -167,7 +161,6 @@ class Stretch:
             outcomes |= {outcome.material_id: outcome for outcome in bought}
             finished.append(cycle)
             task.advance()
-            self._counted += 1
             if any(outcome.status != "ok" for outcome in bought):
                 break
         return finished, outcomes

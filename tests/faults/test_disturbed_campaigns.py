@@ -178,9 +178,6 @@ def test_each_kind_of_actor_killed_at_work(
         kill(at_work(oracle), cluster)
     wait_until(lambda: bool(pids("NetworkWorker.", cluster)), driver)
     kill(pids("NetworkWorker", cluster)[0], cluster)
-    driver.join(timeout=60 * random.random())
-    if not driver.is_alive():
-        driver = start(tmp_path, cluster)
     wait_until(lambda: len(labels(tmp_path)) > N_START + 1, driver)
     # The scorers last, while the labels of a round are bought.
     kill(at_work(oracle), cluster)
