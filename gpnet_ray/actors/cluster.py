@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -35,6 +36,7 @@ LOST = (
     ray.exceptions.ObjectLostError,
     ray.exceptions.WorkerCrashedError,
     ray.exceptions.NodeDiedError,
+    ray.exceptions.OutOfMemoryError,
     ActorRestartedError,
 )
 """What is raised when a process or a node went away with what it held, or by the actor that came after it."""
@@ -42,6 +44,7 @@ LOST = (
 LOOPBACK = "127.0.0.1"
 CONNECT_TIMEOUT_SECONDS = 5.0
 HEALTH_CHECK_TIMEOUT_SECONDS = 20.0
+PAUSE_BETWEEN_PINGS_SECONDS = 0.5
 
 
 @contextmanager
@@ -167,19 +170,33 @@ def actor_options(
 def wait_until_ready(
     actors: Sequence[Any], options: Mapping[str, Any], resources: ResourcesConfig
 ) -> None:
-    """Wait until every actor, each made with ``options``, runs.
+    """Wait until every actor, each made with ``options``, runs, or runs again.
 
     Raises:
         ClusterError: one has no place within the deadline; names what was asked and what there is.
+        ray.exceptions.ActorDiedError: one has died for good.
     """
-    pending = [actor.ping.remote() for actor in actors]
-    ready, pending = ray.wait(
-        pending, num_returns=len(pending), timeout=resources.start_deadline_seconds
-    )
-    ray.get(ready)
-    if pending:
-        kill_actors(actors)
-        raise _no_place(f"{len(pending)} of {len(actors)} actors had", options, resources)
+    deadline = time.monotonic() + resources.start_deadline_seconds
+    waiting = list(actors)
+    while waiting:
+        actor_of = {actor.ping.remote(): actor for actor in waiting}
+        left = max(0.0, deadline - time.monotonic())
+        ready, pending = ray.wait(list(actor_of), num_returns=len(actor_of), timeout=left)
+        waiting = [actor_of[ping] for ping in pending]
+        waiting += [actor_of[ping] for ping in ready if not _answers(ping)]
+        if waiting and time.monotonic() >= deadline:
+            kill_actors(actors)
+            raise _no_place(f"{len(waiting)} of {len(actors)} actors had", options, resources)
+        time.sleep(PAUSE_BETWEEN_PINGS_SECONDS if waiting else 0)
+
+
+def _answers(ping: Any) -> bool:
+    try:
+        ray.get(ping)
+    except ray.exceptions.ActorUnavailableError:
+        # Its connection is gone, and Ray has not yet noticed that it has to be started again.
+        return False
+    return True
 
 
 def check_place(n_actors: int, options: Mapping[str, Any], resources: ResourcesConfig) -> None:

@@ -122,7 +122,8 @@ class Arm:
         settings = self._context.config.retraining
         if settings.when != "every":
             return None
-        return (len(record.retrainings) + 1) * settings.every_labels
+        # Not by the number of trainings: a batch may pass several such marks at once.
+        return (len(record.labelled) // settings.every_labels + 1) * settings.every_labels
 
     def _trains_again(self, record: ArmRecord) -> bool:
         """Whether there are labels that the network should be trained on, now that a stretch has ended."""

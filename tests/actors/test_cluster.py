@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import time
 
 import psutil
 import pytest
 import ray
+import ray.exceptions
 
 from gpnet_ray.actors import cluster
 from gpnet_ray.actors.cluster import actor_options, connected, wait_until_ready
@@ -93,3 +96,49 @@ def test_addresses_that_cannot_be_joined(monkeypatch: pytest.MonkeyPatch) -> Non
             pass
         assert address in str(error.value)
         assert error.value.exit_code == 2
+
+
+class Mortal:
+    def ping(self) -> bool:
+        return True
+
+    def pid(self) -> int:
+        return os.getpid()
+
+
+def test_an_actor_that_was_killed_is_waited_for_and_one_that_is_dead_is_an_error(
+    small_ray: None,
+) -> None:
+    resources = ResourcesConfig(start_deadline_seconds=60)
+    options = {"num_cpus": 0.1, "num_gpus": 0}
+    actor = ray.remote(Mortal).options(num_cpus=0.1, max_restarts=1).remote()
+    first = ray.get(actor.pid.remote())
+    os.kill(first, signal.SIGKILL)
+    wait_until_ready([actor], options, resources)
+    second = ray.get(actor.pid.remote())
+    assert second != first
+    os.kill(second, signal.SIGKILL)
+    with pytest.raises(ray.exceptions.ActorDiedError):
+        wait_until_ready([actor], options, resources)
+
+
+def test_an_actor_whose_loss_ray_has_not_noticed_yet_is_asked_again(
+    small_ray: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actor = ray.remote(Mortal).options(num_cpus=0.1).remote()
+    answers = [ray.exceptions.ActorUnavailableError("connection lost", None)] * 2
+    get = ray.get
+
+    def unavailable_twice(reference: object) -> object:
+        if answers:
+            raise answers.pop()
+        return get(reference)
+
+    monkeypatch.setattr(cluster.ray, "get", unavailable_twice)
+    resources = ResourcesConfig(start_deadline_seconds=60)
+    wait_until_ready([actor], {"num_cpus": 0.1, "num_gpus": 0}, resources)
+    assert not answers
+    answers = [ray.exceptions.ActorUnavailableError("connection lost", None)] * 99
+    brief = ResourcesConfig(start_deadline_seconds=1)
+    with pytest.raises(ClusterError, match="1 of 1 actors had no place after 1 s"):
+        wait_until_ready([actor], {"num_cpus": 0.1, "num_gpus": 0}, brief)

@@ -15,12 +15,14 @@ from support.labellers import hired
 
 from gpnet_ray.actors.gp_worker import GpWorker
 from gpnet_ray.actors.pool_shard import PoolShard
-from gpnet_ray.campaign.arm_record import ArmRecord, ArmResult
+from gpnet_ray.campaign.arm import Arm
+from gpnet_ray.campaign.arm_record import ArmRecord, ArmResult, Pick
+from gpnet_ray.campaign.context import RunContext
 from gpnet_ray.campaign.history import RunHistory
 from gpnet_ray.campaign.journal import Journal, read_journal
 from gpnet_ray.campaign.label_desk import LabelDesk
 from gpnet_ray.campaign.stretch import StartingPoint, Stretch
-from gpnet_ray.config import SelectionConfig
+from gpnet_ray.config import SelectionConfig, load_config
 from gpnet_ray.errors import OracleError, RunFolderError
 from gpnet_ray.gp.hyperparameters import Hyperparameters
 from gpnet_ray.oracles.protocol import LabelOutcome
@@ -276,3 +278,25 @@ def test_one_step_top_k_takes_the_largest_sigmas_at_the_start_of_the_cycle(
     cross = h.amplitude**2 * np.exp(-distance / h.length_scale)
     variance = h.amplitude**2 - (cross * np.linalg.solve(K, cross)).sum(0)
     assert ids_of(result) == [POOL[row] for row in np.argsort(-variance)[:7]]
+
+
+@pytest.mark.parametrize(
+    ("bought", "every", "mark"), [(0, 8, 8), (8, 8, 16), (50, 20, 60), (5, 8, 8)]
+)
+def test_the_network_is_trained_again_at_the_next_multiple_of_labels(
+    bought: int, every: int, mark: int
+) -> None:
+    config = load_config(overrides={"retraining": {"when": "every", "every_labels": every}})
+    context = RunContext(config, None, FunctionOracle(), NullProgress())  # type: ignore[arg-type]
+    arm = Arm(
+        "max-sigma",
+        context,
+        unit="eV/atom",
+        pool_ids=POOL,
+        **dict.fromkeys(("networks", "scorers", "desk", "journal")),  # type: ignore[arg-type]
+    )
+    picks = tuple(
+        Pick(n + 1, 0.1, None, LabelOutcome(POOL[n], "ok", 1.0, "", 1, 0.0)) for n in range(bought)
+    )
+    # A batch of 50 passes the marks 20 and 40 at once.
+    assert arm._next_training(ArmRecord("max-sigma", picks=picks)) == mark
