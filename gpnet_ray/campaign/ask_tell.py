@@ -257,11 +257,7 @@ class AskTellCampaign:
         """
         state, wanted = self._state, list(dict.fromkeys(ids))
         state.check_candidates(wanted)
-        labelled = [i for i in wanted if i in state.labelled()]
-        if labelled:
-            raise InputError(
-                f"{len(labelled)} of them have labels, which stay: {name_some(labelled)}; leave them out"
-            )
+        state.check_unlabelled(wanted)
         new = [i for i in wanted if i not in state.withdrawn]
         if new:
             self._session.record(
@@ -272,9 +268,10 @@ class AskTellCampaign:
         """Offer materials again that had failed or were withdrawn.
 
         Raises:
-            InputError: an id that is neither.
+            InputError: an id that is neither, or has a label.
         """
         state, wanted = self._state, list(dict.fromkeys(ids))
+        state.check_unlabelled(wanted)
         aside = {outcome.material_id for outcome in state.failed()} | state.withdrawn.keys()
         wrong = [i for i in wanted if i not in aside]
         if wrong:

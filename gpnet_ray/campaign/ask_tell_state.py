@@ -122,6 +122,19 @@ class AskTellState:
                 " correct them"
             )
 
+    def check_unlabelled(self, ids: Iterable[str]) -> None:
+        """Check that ids have no label.
+
+        Raises:
+            InputError: names those that have.
+        """
+        labels = self.labelled()
+        labelled = [i for i in ids if i in labels]
+        if labelled:
+            raise InputError(
+                f"{len(labelled)} of them have labels, which stay: {name_some(labelled)}; leave them out"
+            )
+
     def take(self, event: Mapping[str, Any]) -> None:
         """Take in one event."""
         kind = event["event"]
@@ -143,14 +156,32 @@ class AskTellState:
             rows = zip(event["ids"], event["sigmas"], event["predicted"], strict=True)
             self.requests.update({i: Request(i, s, p, when) for i, s, p in rows})
         elif kind == "label":
-            outcome = LabelOutcome(**event["outcome"])
-            self.outcomes[outcome.material_id] = outcome
+            self._take_outcome(LabelOutcome(**event["outcome"]))
         elif kind == "withdrawn":
             self.withdrawn.update(dict.fromkeys(event["ids"], event["reason"]))
         elif kind == "put back":
             for material_id in event["ids"]:
-                for known in (self.requests, self.outcomes, self.withdrawn):
-                    known.pop(material_id, None)
+                self._put_back(material_id)
+
+    def _take_outcome(self, outcome: LabelOutcome) -> None:
+        material_id = outcome.material_id
+        if outcome.status == "ok":
+            # It is in the model from now on, whatever was meant before it came.
+            self.withdrawn.pop(material_id, None)
+        elif self._has_told_label(material_id):
+            return
+        self.outcomes[material_id] = outcome
+
+    def _put_back(self, material_id: str) -> None:
+        # An older journal may do so to a material that was told after it was withdrawn; its label stays.
+        if self._has_told_label(material_id):
+            return
+        for known in (self.requests, self.outcomes, self.withdrawn):
+            known.pop(material_id, None)
+
+    def _has_told_label(self, material_id: str) -> bool:
+        outcome = self.outcomes.get(material_id)
+        return outcome is not None and outcome.status == "ok"
 
 
 @dataclass(frozen=True)

@@ -273,6 +273,7 @@ def test_telling_is_idempotent_across_openings_and_a_label_stays(folder: Path) -
             lambda: campaign.withdraw(["m-020"]),
             lambda: campaign.withdraw(["m-001"]),
             lambda: campaign.put_back(["m-022"]),
+            lambda: campaign.put_back(["m-020"]),
             lambda: campaign.ask(0),
             lambda: campaign.ask(1000),
         ):
@@ -280,6 +281,18 @@ def test_telling_is_idempotent_across_openings_and_a_label_stays(folder: Path) -
                 refused()
         assert campaign.tell("m-022", 1e4, accept_implausible=True)
     assert len((folder / "journal.jsonl").read_text().splitlines()) == lines + 1
+
+
+def test_a_label_told_after_the_withdrawal_is_never_bought_again(folder: Path) -> None:
+    with AskTellCampaign.open(folder) as campaign:
+        campaign.withdraw(["m-020"])
+        assert campaign.tell("m-020", -4.0)
+        with pytest.raises(InputError, match="have labels, which stay: m-020"):
+            campaign.put_back(["m-020"])
+    with AskTellCampaign.open(folder) as campaign:
+        status = campaign.status()
+        assert (status.n_told, status.withdrawn) == (1, ())
+        assert status.n_free == N_ALL - N_START - 1
 
 
 def test_a_partly_filled_file_is_taken_row_by_row(folder: Path, tmp_path: Path) -> None:

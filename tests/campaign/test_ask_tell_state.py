@@ -82,6 +82,30 @@ def test_labels_that_nobody_asked_for_or_that_came_late_are_kept_all_the_same() 
     assert "b" not in now.free()
 
 
+WITHDRAWN_AND_TOLD = (
+    asked("a"),
+    {"event": "withdrawn", "ids": ["a"], "reason": "toxic"},
+    told("a", -1.5),
+)
+
+
+def test_a_label_that_comes_after_the_withdrawal_stays_and_cannot_be_put_back() -> None:
+    now = state(*WITHDRAWN_AND_TOLD)
+    assert (now.withdrawn, list(now.pending())) == ({}, [])
+    assert now.free() == ["b", "c", "d"]
+    with pytest.raises(InputError, match="have labels, which stay: a"):
+        now.check_unlabelled(["b", "a"])
+    now.check_unlabelled(["b", "c"])
+
+
+@pytest.mark.parametrize("later", [[], [asked("a")], [asked("a"), told("a", None, "crash")]])
+def test_a_journal_that_puts_back_a_label_has_it_all_the_same(later: list[Any]) -> None:
+    now = state(*WITHDRAWN_AND_TOLD, {"event": "put back", "ids": ["a"]}, *later)
+    assert now.labelled()["a"] == -1.5
+    assert (now.failed(), list(now.pending())) == ([], [])
+    assert "a" not in now.free()
+
+
 @pytest.mark.parametrize(
     ("material_id", "status", "value", "said"),
     [
