@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 from gpnet_ray.actors.labeller_crew import Report
 from gpnet_ray.campaign.history import RunHistory
 from gpnet_ray.campaign.journal import Event, Journal
+from gpnet_ray.campaign.message_size import MessageSize
 from gpnet_ray.config import LabelsConfig, SelectionConfig
 from gpnet_ray.errors import OracleError, RunFolderError
 from gpnet_ray.oracles.protocol import LabelOutcome
@@ -21,14 +22,6 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 __all__ = ["MIN_ASKED_BEFORE_STOPPING", "Crew", "LabelDesk", "check_failures"]
-
-LARGEST_CHUNK = 16
-CHUNK_SECONDS = 0.5
-"""A message to a labeller holds as many materials as it labels in this time: one where a label takes
-hours, so that none waits for another; several where labels are quick, so that messages are few."""
-
-SHARE_OF_TIME_LIMIT = 0.25
-"""Nor does a message hold more than what takes this share of a label's time limit."""
 
 MIN_ASKED_BEFORE_STOPPING = 10
 """So that one early failure is not a share of 100 %."""
@@ -94,7 +87,7 @@ class LabelDesk:
         self._n_asked, self._n_faults = Counter(history.asked), Counter(history.faults)
         self._in_flight: set[Key] = set()
         self._not_before: dict[Key, float] = {}
-        self._chunk_size = 1
+        self._message_size = MessageSize(self._settings.time_limit_seconds)
 
     def __enter__(self) -> LabelDesk:
         return self
@@ -149,7 +142,9 @@ class LabelDesk:
     @property
     def _reach(self) -> int:
         """How many labels from the earliest pending one on may be bought."""
-        return max(1, self._settings.ahead_per_labeller * len(self._crew) * self._chunk_size)
+        return max(
+            1, self._settings.ahead_per_labeller * len(self._crew) * self._message_size.value
+        )
 
     def _hand_out(
         self, purpose: Purpose, position: Mapping[str, int], unasked: deque[str], end: int
@@ -185,7 +180,7 @@ class LabelDesk:
     ) -> list[str]:
         """The next materials that were not asked for, as many as one message holds."""
         chunk: list[str] = []
-        while unasked and position[unasked[0]] < end and len(chunk) < self._chunk_size:
+        while unasked and position[unasked[0]] < end and len(chunk) < self._message_size.value:
             key = (purpose, unasked[0])
             alone = self._n_faults[key] > 0
             if alone and chunk:
@@ -228,7 +223,7 @@ class LabelDesk:
         """The outcomes that stand, and an event for every try that is made again."""
         if report.outcomes is not None:
             _check_answer(report)
-            self._set_chunk_size(report.seconds / len(report.ids))
+            self._message_size.learn(report)
             answers = list(report.outcomes)
         elif len(report.ids) == 1:
             answers = [LabelOutcome(report.ids[0], "failed", None, report.fault, 1, report.seconds)]
@@ -261,12 +256,6 @@ class LabelDesk:
         not_before = self._clock() + pause_seconds
         self._not_before |= {(purpose, i): not_before for i in ids}
         return {"event": "fault", "for": purpose, "ids": list(ids), "reason": reason}
-
-    def _set_chunk_size(self, seconds_each: float) -> None:
-        seconds = CHUNK_SECONDS
-        if self._settings.time_limit_seconds is not None:
-            seconds = min(seconds, SHARE_OF_TIME_LIMIT * self._settings.time_limit_seconds)
-        self._chunk_size = max(1, min(LARGEST_CHUNK, int(seconds / max(seconds_each, 1e-6))))
 
 
 def _check_answer(report: Report) -> None:

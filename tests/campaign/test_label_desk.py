@@ -144,7 +144,7 @@ def test_a_label_that_takes_too_long_has_failed_at_once(path: Path) -> None:
 
 
 def test_one_that_kills_its_labeller_costs_the_others_in_its_message_no_try(path: Path) -> None:
-    # So quick that after the first one 16 travel together.
+    # So quick that messages double: mp-9 travels in the fourth, with seven others.
     crew = SimulatedCrew(
         1, answer=lambda i, _: "lost" if i == "mp-9" else ok(i), seconds=lambda _: 0.001
     )
@@ -152,10 +152,48 @@ def test_one_that_kills_its_labeller_costs_the_others_in_its_message_no_try(path
         outcomes = list(desk_over(crew, journal, tries=2).label(IDS[:17], all_needed=True))
     assert [o.status for o in outcomes] == ["failed" if i == "mp-9" else "ok" for i in IDS[:17]]
     counts = Counter(crew.asked)
-    assert counts["mp-0"] == 1
-    assert all(counts[i] == 2 for i in set(IDS[1:17]) - {"mp-9"})
+    others = set(IDS[7:15]) - {"mp-9"}
+    assert all(counts[i] == (2 if i in others else 1) for i in set(IDS[:17]) - {"mp-9"})
     assert counts["mp-9"] == 3  # with the others, then twice alone
     assert [o.tries for o in outcomes] == [counts[i] for i in IDS[:17]]
+
+
+HOUR = 3600.0
+
+
+def test_quick_answers_among_slow_labels_put_no_two_of_them_in_one_message(path: Path) -> None:
+    # The first three are refused at once, as an oracle does without an entry for some element.
+    crew = SimulatedCrew(
+        2,
+        answer=lambda i, _: failed(i) if i in IDS[:3] else ok(i),
+        seconds=lambda i: 0.001 if i in IDS[:3] else HOUR,
+    )
+    with Journal(path) as journal, desk_over(crew, journal) as desk:
+        list(desk.label(IDS[:20], all_needed=True))
+    asked = [e["ids"] for e in read_journal(path) if e["event"] == "asked"]
+    assert max(map(len, asked)) == 1
+
+
+def test_one_slow_label_makes_messages_of_one_for_good_and_quick_ones_double(path: Path) -> None:
+    crew = SimulatedCrew(1, seconds=lambda i: HOUR if i == "mp-20" else 0.001)
+    with Journal(path) as journal, desk_over(crew, journal) as desk:
+        list(desk.label(IDS, all_needed=True))
+    asked = [e["ids"] for e in read_journal(path) if e["event"] == "asked"]
+    # mp-20 is in the fifth; its hour, shared by sixteen, is still long.
+    assert list(map(len, asked)) == [1, 2, 4, 8, 16] + 9 * [1]
+
+
+def test_a_slow_label_in_one_message_with_failures_counts_whole(path: Path) -> None:
+    # 0.9 s among eight are 0.11 s each, but it may be all of one label's.
+    crew = SimulatedCrew(
+        1,
+        answer=lambda i, _: failed(i) if i in IDS[8:15] else ok(i),
+        seconds=lambda i: 0.9 if i == "mp-7" else 0.001,
+    )
+    with Journal(path) as journal, desk_over(crew, journal) as desk:
+        list(desk.label(IDS, all_needed=True))
+    asked = [e["ids"] for e in read_journal(path) if e["event"] == "asked"]
+    assert list(map(len, asked)) == [1, 2, 4, 8] + 25 * [1]
 
 
 def test_tries_before_the_driver_was_killed_count(path: Path) -> None:
