@@ -24,6 +24,7 @@ from gpnet_ray.campaign.ask_tell_scoring import Scores
 from gpnet_ray.campaign.ask_tell_session import TRY_AGAIN, AskTellSession
 from gpnet_ray.campaign.ask_tell_setup import Start, now_text, set_up, settled, with_address
 from gpnet_ray.campaign.ask_tell_state import AskTellState, AskTellStatus, Request
+from gpnet_ray.campaign.pretraining import with_pretrained
 from gpnet_ray.campaign.ray_errors import ray_errors_explained
 from gpnet_ray.config import Config
 from gpnet_ray.data.dataset import MaterialsDataset, RejectedMaterial, name_some
@@ -89,8 +90,8 @@ class AskTellCampaign:
             ClusterError: the cluster does not give what was asked for.
         """
         folder, progress = AskTellFolder(Path(run_dir)), progress or NullProgress()
-        config = settled(config or Config())
-        start = Start(labelled, pool, n_test, network)
+        config, initial = with_pretrained(settled(config or Config()))
+        start = Start(labelled, pool, n_test, network, initial)
         with ray_errors_explained(TRY_AGAIN):
             set_up(folder, start, config, overwrite=overwrite, progress=progress)
         address = config.resources.address
@@ -244,9 +245,10 @@ class AskTellCampaign:
                 config=session.config,
                 progress=self._progress,
             )
+        # Before they are candidates: on a full disk they may be that though recording fails.
+        session.use_latents(joined.latents)
         session.record(joined.event)
         session.folder.write_rejected(session.state.rejected)
-        session.use_latents(joined.latents)
         return joined.ids, joined.rejected
 
     def withdraw(self, ids: Iterable[str], *, reason: str = "") -> None:

@@ -57,12 +57,14 @@ class Start:
         pool: Crystals that may be asked for, without labels.
         n_test: How many of the labelled ones only measure the error; drawn by the seed.
         network: A trained network; trained on the others of the labelled ones where ``None``.
+        initial: A network from which that training starts; drawn by the seed where ``None``.
     """
 
     labelled: MaterialsDataset
     pool: MaterialsDataset
     n_test: int
     network: NetworkState | None
+    initial: NetworkState | None = None
 
 
 def settled(config: Config) -> Config:
@@ -251,12 +253,15 @@ def _compute(
         with _stage(config, progress) as stage:
             if network is None:
                 graphs = problem.graphs.select(ids)
-                network, history = stage.train(graphs, y, target=dataset.target, unit=dataset.unit)
+                network, history = stage.train(
+                    graphs, y, target=dataset.target, unit=dataset.unit, initial=start.initial
+                )
                 table = history_table(history)
                 folder.write_table(folder.training_history, table, unit=dataset.unit)
             latents = stage.featurize(network, problem.graphs)
-        scaler = LatentScaler.fit(latents.latents[latents.rows(ids)], config.gp.latent_scaling)
-        fit = _fit(scaler.transform(latents.latents[latents.rows(ids)]), y, config)
+        known, gp = latents.latents[latents.rows(ids)], config.gp
+        scaler = LatentScaler.fit(known, gp.latent_scaling, projection=gp.latent_projection)
+        fit = _fit(scaler.transform(known), y, config)
     for warning in fit.warnings:
         progress.line(f"Warning: {warning}")
     network.save(folder.network)
