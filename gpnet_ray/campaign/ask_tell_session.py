@@ -17,7 +17,7 @@ from gpnet_ray.campaign.stages import Latents
 from gpnet_ray.campaign.surrogate import labelled_table
 from gpnet_ray.campaign.tables import latents_from_table
 from gpnet_ray.config import Config, Strategy
-from gpnet_ray.errors import ClusterError, RunFolderError
+from gpnet_ray.errors import RunFolderError
 from gpnet_ray.gp.hyperparameters import Hyperparameters
 from gpnet_ray.gp.scaling import LatentScaler
 
@@ -72,11 +72,20 @@ class AskTellSession:
         """Write events, then believe them.
 
         Raises:
-            RunFolderError: the campaign was opened to be read, or the disk is full.
+            RunFolderError: the campaign was opened to be read, or the disk is full. Where the room kept
+                for that was enough, the events are in the journal and believed all the same.
         """
         if self._journal is None:
             raise RunFolderError("the campaign was opened to be read; open it without read_only")
-        self._journal.append(*events)
+        try:
+            self._journal.append(*events)
+        except RunFolderError:
+            if self._journal.takes_events:
+                self._believe(events)
+            raise
+        self._believe(events)
+
+    def _believe(self, events: Sequence[Event]) -> None:
         for event in events:
             self.state.take(event)
 
@@ -92,16 +101,16 @@ class AskTellSession:
                 scoring = self._scoring or self._start_scoring()
                 scoring.bring_up_to(self.state.labelled(), list(self.state.pending()), free)
                 yield scoring
-        except ClusterError:
-            # Those that are left know nothing of those that come.
+        except BaseException:
+            # Ctrl-C or a lost actor may come when some have taken in a point and others have not.
             self.end_scoring()
             raise
 
     def end_scoring(self) -> None:
         """End the actors."""
-        if self._scoring is not None:
-            self._scoring.close()
-            self._scoring = None
+        scoring, self._scoring = self._scoring, None
+        if scoring is not None:
+            scoring.close()
 
     def close(self) -> None:
         """End the actors, leave the labels where ``predict`` finds them, and let others write."""

@@ -1,0 +1,176 @@
+"""An open ask-and-tell campaign when something comes between; network, fit and actors are stand-ins."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from support.ask_tell import crystals, small_config, small_network
+
+from gpnet_ray.campaign import ask_tell_session, ask_tell_setup
+from gpnet_ray.campaign.ask_tell import AskTellCampaign
+from gpnet_ray.campaign.ask_tell_scoring import PlannedPick
+from gpnet_ray.campaign.journal import Journal
+from gpnet_ray.campaign.run_folder import RunFolder
+from gpnet_ray.campaign.stages import Latents
+from gpnet_ray.config import Config, load_config
+from gpnet_ray.errors import RunFolderError
+from gpnet_ray.gnn.network_state import NetworkState
+from gpnet_ray.gp.fit_records import FitResult
+from gpnet_ray.gp.hyperparameters import Hyperparameters
+from gpnet_ray.gp.scaling import LatentScaler
+
+
+class Stage:
+    """Trains nothing and draws latents by a seed; remembers where training started."""
+
+    def __init__(self) -> None:
+        self.initial: NetworkState | None = None
+
+    def __enter__(self) -> Stage:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def train(
+        self,
+        graphs: Any,
+        targets: Any,
+        *,
+        target: str,
+        unit: str,
+        initial: NetworkState | None = None,
+    ) -> tuple[NetworkState, list[Any]]:
+        self.initial = initial
+        return initial or small_network(small_config()), []
+
+    def featurize(self, network: NetworkState, graphs: Any) -> Latents:
+        n, rng = len(graphs.ids), np.random.default_rng(5)
+        return Latents(graphs.ids, rng.normal(size=(n, 6)).astype(np.float32), np.zeros(n))
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
+    made = Stage()
+    fitted = FitResult(Hyperparameters("laplacian", 0.3, 1.0, 0.01, -4.0), (), 0.0, ())
+    monkeypatch.setattr(ask_tell_setup, "connected", lambda resources: nullcontext())
+    monkeypatch.setattr(ask_tell_setup, "_stage", lambda config, progress: made)
+    monkeypatch.setattr(ask_tell_setup, "_fit", lambda X, y, config: fitted)
+    return made
+
+
+def create(folder: Path, config: Config) -> AskTellCampaign:
+    start, pool = crystals(0, 12, labelled=True), crystals(12, 20, labelled=False)
+    return AskTellCampaign.create(folder, start, pool, config)
+
+
+def test_training_starts_from_the_pretrained_network_and_latents_are_projected(
+    stage: Stage, tmp_path: Path
+) -> None:
+    pretrained = small_network(small_config())
+    pretrained.save(tmp_path / "pretrained")
+    asked = {
+        "data.target": "energy",
+        "training.pretrained": tmp_path / "pretrained",
+        "gp.latent_projection": "pca-2",
+    }
+    with create(tmp_path / "campaign", load_config(overrides=asked)) as campaign:
+        # Its architecture is not that of the defaults, so the settings have to follow it.
+        assert campaign.config.network == pretrained.config
+    assert stage.initial is not None
+    assert stage.initial.fingerprint() == pretrained.fingerprint()
+    files = RunFolder(tmp_path / "campaign")
+    scaler = LatentScaler.from_json(files.read_json(files.gp)["scaler"])
+    assert scaler.transform(np.zeros((3, 6))).shape == (3, 2)
+
+
+class InterruptedScoring:
+    """Picks the first free ids; the first pick of all ends as by Ctrl-C, with the point half taken in."""
+
+    made: list[InterruptedScoring]
+
+    def __init__(self, *_: object) -> None:
+        self.is_open, self.is_spoilt = True, False
+        self.made.append(self)
+
+    def bring_up_to(
+        self, labelled: Mapping[str, float], pending: Sequence[str], free: Collection[str]
+    ) -> None:
+        assert self.is_open
+        assert not self.is_spoilt
+
+    def pick(self, n: int, strategy: str, free: Sequence[str]) -> list[PlannedPick]:
+        if len(self.made) == 1:
+            self.is_spoilt = True
+            raise KeyboardInterrupt
+        return [PlannedPick(i, 0.1, -4.0) for i in free[:n]]
+
+    def close(self) -> None:
+        self.is_open = False
+
+
+@pytest.fixture
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> list[InterruptedScoring]:
+    monkeypatch.setattr(InterruptedScoring, "made", [], raising=False)
+    monkeypatch.setattr(ask_tell_session, "Scoring", InterruptedScoring)
+    return InterruptedScoring.made
+
+
+def test_after_an_interruption_the_next_question_goes_to_new_actors(
+    stage: Stage, interrupted: list[InterruptedScoring], tmp_path: Path
+) -> None:
+    with create(tmp_path / "campaign", small_config()) as campaign:
+        with pytest.raises(KeyboardInterrupt):
+            campaign.ask(2)
+        assert [scoring.is_open for scoring in interrupted] == [False]
+        assert campaign.status().pending == ()
+        assert [request.material_id for request in campaign.ask(2)] == ["m-012", "m-013"]
+        # Without an interruption they stay for the next question.
+        campaign.ask(1)
+        assert [scoring.is_open for scoring in interrupted] == [False, True]
+
+
+def fill_disk(monkeypatch: pytest.MonkeyPatch, failures: int) -> None:
+    """The next writes to the journal fail; the second of a pair is the one into the reserve."""
+    write, outcomes = Journal._write, iter([True] * failures)
+
+    def full(journal: Journal, content: bytes) -> None:
+        if next(outcomes, False):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(journal, content)
+
+    monkeypatch.setattr(Journal, "_write", full)
+
+
+@pytest.mark.parametrize(("failures", "is_kept"), [(1, True), (2, False)])
+def test_a_label_is_believed_on_a_full_disk_exactly_if_the_journal_has_it(
+    failures: int,
+    is_kept: bool,
+    stage: Stage,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with create(tmp_path / "campaign", small_config()) as campaign:
+        fill_disk(monkeypatch, failures)
+        with pytest.raises(RunFolderError, match="No space left"):
+            campaign.tell("m-012", -3.9)
+        assert campaign.status().n_told == is_kept
+    with AskTellCampaign.open(tmp_path / "campaign", read_only=True) as campaign:
+        assert campaign.status().n_told == is_kept
+
+
+def test_candidates_that_joined_on_a_full_disk_have_latents(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with create(tmp_path / "campaign", small_config()) as campaign:
+        fill_disk(monkeypatch, 1)
+        with pytest.raises(RunFolderError, match="No space left"):
+            campaign.add_candidates(crystals(20, 22, labelled=False))
+        assert campaign.status().n_free == 10
+        assert campaign._session.latents.rows(["m-020", "m-021"]) == [20, 21]
