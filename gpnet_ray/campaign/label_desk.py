@@ -136,7 +136,7 @@ class LabelDesk:
             while key not in self._known:
                 end = len(ids) if all_needed else place + self._reach
                 self._hand_out(purpose, position, unasked, end)
-                self._take(self._crew.next_report(self._pause()))
+                self._take(self._crew.next_report(self._pause(purpose, position, end)))
             yield self._known[key]
 
     @property
@@ -162,14 +162,19 @@ class LabelDesk:
                 self._in_flight.add((purpose, material_id))
             self._crew.send(purpose, ids, [self._structures[i] for i in ids])
 
+    def _paused(self, purpose: Purpose, position: Mapping[str, int], end: int) -> dict[str, float]:
+        """The materials before ``end`` that had a fault and may be tried again, and from when on."""
+        return {
+            i: not_before
+            for (what_for, i), not_before in self._not_before.items()
+            if what_for == purpose and position.get(i, end) < end
+        }
+
     def _due_again(self, purpose: Purpose, position: Mapping[str, int], end: int) -> list[str]:
         """The first material whose pause after a fault is over; it travels alone."""
         now = self._clock()
-        due = [
-            i
-            for (what_for, i), not_before in self._not_before.items()
-            if what_for == purpose and not_before <= now and position.get(i, end) < end
-        ]
+        paused = self._paused(purpose, position, end)
+        due = [i for i, not_before in paused.items() if not_before <= now]
         first = sorted(due, key=position.__getitem__)[:1]
         for material_id in first:
             del self._not_before[purpose, material_id]
@@ -194,11 +199,13 @@ class LabelDesk:
                 break
         return chunk
 
-    def _pause(self) -> float | None:
+    def _pause(self, purpose: Purpose, position: Mapping[str, int], end: int) -> float | None:
         """Seconds until a material may be tried again; ``None`` where only labellers are waited for."""
-        if not (self._crew.n_idle and self._not_before):
+        # Another call's, or one further on, is not handed out however long its pause has been over.
+        paused = self._paused(purpose, position, end)
+        if not (self._crew.n_idle and paused):
             return None
-        return max(0.0, min(self._not_before.values()) - self._clock())
+        return max(0.0, min(paused.values()) - self._clock())
 
     def _collect_what_is_in_flight(self) -> None:
         while self._in_flight:

@@ -115,6 +115,26 @@ def test_others_are_labelled_while_one_pauses(path: Path) -> None:
     assert crew.now == 12.0  # a second, ten of pause in which the other four are labelled, a second
 
 
+def test_a_pause_that_is_over_elsewhere_does_not_make_the_desk_ask_again_and_again(
+    path: Path,
+) -> None:
+    # mp-1 has a fault and stands behind the look-ahead while mp-9 is labelled; so has mp-2, measured.
+    crew = SimulatedCrew(
+        2,
+        answer=lambda i, n: "lost" if i in ("mp-1", "mp-2") and n == 1 else ok(i),
+        seconds=lambda i: 100.0 if i == "mp-9" else 2.0 if i == "mp-2" else 1.0,
+    )
+    with Journal(path) as journal:
+        desk = desk_over(crew, journal, ahead_per_labeller=1, backoff_seconds=5)
+        next(desk.label(IDS[:2]))
+        next(desk.measure([IDS[3], IDS[2]]))
+        plan = [IDS[9], *IDS[10:20], IDS[1]]
+        before = crew.times_waited
+        assert [o.material_id for o in desk.label(plan)] == plan
+    # One for every message, a few for pauses.
+    assert crew.times_waited - before < 2 * len(plan)
+
+
 def test_what_raises_at_every_try_has_failed_with_its_reason(path: Path) -> None:
     crew = SimulatedCrew(2, answer=lambda i, _: "ValueError: no pseudopotential of Og")
     with Journal(path) as journal:
