@@ -13,7 +13,7 @@ from gpnet_ray.campaign.history import RunHistory
 from gpnet_ray.campaign.journal import Event, Journal
 from gpnet_ray.campaign.message_size import MessageSize
 from gpnet_ray.config import LabelsConfig, SelectionConfig
-from gpnet_ray.errors import OracleError, RunFolderError
+from gpnet_ray.errors import GpnetError, OracleError, RunFolderError
 from gpnet_ray.oracles.protocol import LabelOutcome
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class LabelDesk:
     """Buys each label once, however many strategies ask for it and whatever happens to a labeller.
 
     What a labeller is working on when :meth:`label` is left early stays with it: its outcome is
-    journaled when the desk is next asked for something, or when the desk closes.
+    journaled when the desk is next asked for something, by :meth:`collect`, or when the desk closes.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class LabelDesk:
         *,
         settings: LabelsConfig | None = None,
         clock: Callable[[], float] = time.monotonic,
+        notify: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Open the desk.
 
@@ -76,10 +77,12 @@ class LabelDesk:
             history: An earlier journal of the same run; what is in it is not asked for again.
             settings: Tries, pauses, look-ahead.
             clock: Seconds, for the pauses.
+            notify: Told in one line what is waited for when nothing more is asked.
         """
         history = history or RunHistory()
         self._crew, self._structures, self._journal = crew, structures, journal
-        self._settings, self._clock = settings or LabelsConfig(), clock
+        self._settings = settings or LabelsConfig()
+        self._clock, self._notify = clock, notify
         self._known: dict[Key, LabelOutcome] = {
             **{("label", i): outcome for i, outcome in history.labels.items()},
             **{("measured", i): outcome for i, outcome in history.measured.items()},
@@ -98,9 +101,43 @@ class LabelDesk:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """After a run that ended well, wait for what was bought ahead: it is paid for."""
-        if kind is None:
-            self._collect_what_is_in_flight()
+        """Wait for what is being labelled: it is paid for, however the run ends.
+
+        Only Ctrl-C and what else ends the program at once do not wait. An error that comes while the
+        desk waits after another one is told in a line, so that the first is the one that is raised.
+        """
+        if kind is not None and not issubclass(kind, Exception):
+            return
+        try:
+            self.collect("before the run ends" if error is None else f"after an error ({error})")
+        except GpnetError as second:
+            if error is None:
+                raise
+            if str(second) != str(error):
+                self._notify(f"Warning: {second}")
+
+    def collect(self, when: str) -> None:
+        """Wait for all that is being labelled, and journal it.
+
+        For times in which nobody asks the desk for anything: what is done in them is not journaled, and
+        is lost if the driver is. What has a fault is tried again when it is next asked for.
+
+        Args:
+            when: Why now, for the line that says what is waited for (``before ...``).
+
+        Raises:
+            OracleError, ClusterError: as :meth:`label`.
+            RunFolderError: the disk is full; what was bought is journaled as long as there is room.
+        """
+        if not self._in_flight:
+            return
+        ids = sorted(material_id for _, material_id in self._in_flight)
+        listing = ", ".join(ids[:3]) + (", …" if len(ids) > 3 else "")
+        self._notify(
+            f"Waiting for {len(ids)} labels that are being made, {when}: {listing}. They are paid"
+            " for; Ctrl-C stops waiting"
+        )
+        self._collect_what_is_in_flight()
 
     def label(self, ids: Sequence[str], *, all_needed: bool = False) -> Iterator[LabelOutcome]:
         """Yield an outcome for every id, in order, while later ones are being labelled.

@@ -53,7 +53,14 @@ def open_desk(
     stack.callback(crew.close)
     wait_until_ready(labellers, options, resources)
     structures = dict(zip(problem.dataset.ids, problem.dataset.structures, strict=True))
-    desk = LabelDesk(crew, structures, journal, context.history, settings=settings)
+    desk = LabelDesk(
+        crew,
+        structures,
+        journal,
+        context.history,
+        settings=settings,
+        notify=context.progress.line,
+    )
     return stack.enter_context(desk)
 
 

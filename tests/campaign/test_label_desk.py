@@ -12,10 +12,10 @@ import pytest
 from support.simulated_labellers import IDS, SimulatedCrew, failed, ok
 
 from gpnet_ray.campaign.history import RunHistory
-from gpnet_ray.campaign.journal import Journal, read_journal
+from gpnet_ray.campaign.journal import Event, Journal, read_journal
 from gpnet_ray.campaign.label_desk import LabelDesk
 from gpnet_ray.config import LabelsConfig
-from gpnet_ray.errors import OracleError
+from gpnet_ray.errors import OracleError, RunFolderError
 from gpnet_ray.oracles.protocol import LabelOutcome
 
 
@@ -24,7 +24,13 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "journal.jsonl"
 
 
-def desk_over(crew: SimulatedCrew, journal: Journal, **settings: Any) -> LabelDesk:
+def desk_over(
+    crew: SimulatedCrew,
+    journal: Journal,
+    *,
+    notify: Callable[[str], None] = lambda _: None,
+    **settings: Any,
+) -> LabelDesk:
     return LabelDesk(
         crew,
         dict.fromkeys(IDS),
@@ -32,6 +38,7 @@ def desk_over(crew: SimulatedCrew, journal: Journal, **settings: Any) -> LabelDe
         RunHistory.of(journal.events),
         settings=LabelsConfig(**settings),
         clock=crew.clock,
+        notify=notify,
     )
 
 
@@ -256,8 +263,36 @@ def test_an_answer_about_another_material_stops_before_anything_of_it_is_journal
     assert crew.asked == list(IDS[:3])
 
 
-def test_after_an_error_the_desk_does_not_wait_for_what_was_bought_ahead(path: Path) -> None:
-    crew = SimulatedCrew(2, seconds=lambda i: 1.0 if i == "mp-0" else 1e6)
+def slow_but_the_first() -> SimulatedCrew:
+    return SimulatedCrew(3, seconds=lambda i: 1.0 if i == "mp-0" else 1e6)
+
+
+@pytest.mark.parametrize(
+    "error", [OracleError("too many"), OSError(28, "No space left"), KeyError("x")]
+)
+def test_whatever_error_ends_the_run_what_is_being_labelled_is_waited_for(
+    path: Path, error: Exception
+) -> None:
+    crew, lines = slow_but_the_first(), list[str]()
+
+    def stopped() -> None:
+        with Journal(path) as journal, desk_over(crew, journal, notify=lines.append) as desk:
+            next(desk.label(IDS))
+            raise error
+
+    with pytest.raises(type(error)) as raised:
+        stopped()
+    assert raised.value is error
+    assert sorted(o.material_id for o in labels_in(path)) == sorted(crew.asked) == list(IDS[:3])
+    (line,) = lines
+    assert str(error) in line
+    assert "2 labels" in line
+    assert "mp-1, mp-2" in line
+    assert "Ctrl-C" in line
+
+
+def test_ctrl_c_waits_for_nothing(path: Path) -> None:
+    crew = slow_but_the_first()
 
     def interrupted() -> None:
         with Journal(path) as journal, desk_over(crew, journal) as desk:
@@ -267,3 +302,68 @@ def test_after_an_error_the_desk_does_not_wait_for_what_was_bought_ahead(path: P
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert crew.now < 1e6
+
+
+class FullAt(Journal):
+    """A disk on which there is no room for the first event of a kind, but for that in the reserve."""
+
+    kind = ""
+
+    def append(self, *events: Event) -> None:
+        super().append(*events)
+        if any(event["event"] == self.kind for event in events):
+            raise RunFolderError(f"no room for {self.kind}; make room")
+
+
+@pytest.mark.parametrize("kind", ["asked", "cycle"])
+def test_no_label_is_lost_where_another_event_is_the_first_without_room(
+    path: Path, kind: str
+) -> None:
+    crew = slow_but_the_first()
+
+    def stopped() -> None:
+        journal = FullAt(path)
+        with journal, desk_over(crew, journal) as desk:
+            stream = desk.label(IDS)
+            next(stream)
+            journal.kind = kind
+            journal.append({"event": "cycle"})
+            next(stream)
+
+    with pytest.raises(RunFolderError, match=f"no room for {kind}"):
+        stopped()
+    sent = set(crew.asked)
+    assert {o.material_id for o in labels_in(path)} == sent > {"mp-0"}
+
+
+def test_an_error_while_waiting_after_another_one_is_told_and_the_first_is_raised(
+    path: Path,
+) -> None:
+    crew = slow_but_the_first()
+    crew.answer = lambda i, _: ok("mp-39") if i == "mp-1" else ok(i)
+    lines: list[str] = []
+
+    def stopped() -> None:
+        with Journal(path) as journal, desk_over(crew, journal, notify=lines.append) as desk:
+            next(desk.label(IDS))
+            raise RunFolderError("the first")
+
+    with pytest.raises(RunFolderError, match="the first"):
+        stopped()
+    assert "asked about ['mp-1'] and answered" in lines[-1]
+    assert [o.material_id for o in labels_in(path)] == ["mp-0", "mp-2"]
+
+
+def test_what_is_collected_is_journaled_and_known_and_the_desk_goes_on(path: Path) -> None:
+    crew, lines = slow_but_the_first(), list[str]()
+    crew.answer = lambda i, n: "lost" if (i, n) == ("mp-2", 1) else ok(i)
+    with Journal(path) as journal, desk_over(crew, journal, notify=lines.append) as desk:
+        next(desk.label(IDS))
+        desk.collect("before the network is trained again")
+        assert [o.material_id for o in labels_in(path)] == ["mp-0", "mp-1"]
+        assert "before the network is trained again: mp-1, mp-2" in lines[0]
+        desk.collect("again")
+        assert len(lines) == 1, "there was nothing to wait for"
+        assert [o.status for o in desk.label(IDS[:4])] == 4 * ["ok"]
+    # The one whose labeller was lost was asked for again, no other.
+    assert sorted(crew.asked) == sorted([*IDS[:4], "mp-2"])
