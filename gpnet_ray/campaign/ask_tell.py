@@ -22,7 +22,14 @@ from gpnet_ray.campaign.ask_tell_pool import join_pool
 from gpnet_ray.campaign.ask_tell_request import write_request
 from gpnet_ray.campaign.ask_tell_scoring import Scores
 from gpnet_ray.campaign.ask_tell_session import TRY_AGAIN, AskTellSession
-from gpnet_ray.campaign.ask_tell_setup import Start, now_text, set_up, settled, with_address
+from gpnet_ray.campaign.ask_tell_setup import (
+    BEGIN_AGAIN,
+    Start,
+    now_text,
+    set_up,
+    settled,
+    with_address,
+)
 from gpnet_ray.campaign.ask_tell_state import AskTellState, AskTellStatus, Request
 from gpnet_ray.campaign.pretraining import with_pretrained
 from gpnet_ray.campaign.ray_errors import ray_errors_explained
@@ -92,7 +99,7 @@ class AskTellCampaign:
         folder, progress = AskTellFolder(Path(run_dir)), progress or NullProgress()
         config, initial = with_pretrained(settled(config or Config()))
         start = Start(labelled, pool, n_test, network, initial)
-        with ray_errors_explained(TRY_AGAIN):
+        with ray_errors_explained(f"The campaign has not begun; {BEGIN_AGAIN}"):
             set_up(folder, start, config, overwrite=overwrite, progress=progress)
         address = config.resources.address
         return cls(folder, read_only=False, address=address, progress=progress)

@@ -33,6 +33,9 @@ UNUSED_SECTIONS = {"split", "retraining", "oracle", "labels"}
 class AskTellFolder(RunFolder):
     """Paths, writers and readers of one ask-and-tell campaign."""
 
+    # Nothing is computed again: picks would not follow from what is in the journal.
+    unreadable_advice = "restore it from a copy"
+
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.structures = path / "structures.parquet"
@@ -118,7 +121,7 @@ class AskTellFolder(RunFolder):
             raise RunFolderError(
                 f"{self.path} was not set up to its end; run `gpnet-ray init` again with --overwrite"
             )
-        return Journal(self.journal)
+        return Journal(self.journal, advice="see by `gpnet-ray status` what was taken")
 
     def add_structures(self, structures: Mapping[str, Structure], *, unit: str) -> None:
         """Keep crystals beside those that are there; one that is there already is replaced."""

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from gpnet_ray.gp.fit_records import FitResult
 
 __all__ = [
+    "BEGIN_AGAIN",
     "Start",
     "candidates_event",
     "check_start",
@@ -43,6 +44,9 @@ __all__ = [
     "settled",
     "with_address",
 ]
+
+BEGIN_AGAIN = "begin again with --overwrite"
+"""What to do when the first hour was cut short; the folder of a campaign that never began lies there."""
 
 FEWEST_LABELS = 10
 """Below that neither a network nor a Gaussian process can be fitted to anything."""
@@ -151,7 +155,7 @@ def set_up(
     # A campaign outlives the cluster on which it began.
     folder.begin(with_address(config, None), overwrite=overwrite)
     try:
-        with Journal(folder.journal) as journal:
+        with Journal(folder.journal, advice=BEGIN_AGAIN) as journal:
             event = _run_event(start, config)
             parts = {
                 "start": {"event": "start", "labels": train, "test": test},

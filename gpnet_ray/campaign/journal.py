@@ -34,12 +34,14 @@ RESERVE_BYTES = 64 * 1024
 class Journal:
     """The one writer of a journal file; opens at its end and goes on with the numbering.
 
+    ``advice`` ends the errors of a full disk: what to do once there is room.
+
     Raises:
         RunFolderError: another process writes this journal, or it is damaged, or the disk is full.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, advice: str = "go on with --resume") -> None:
+        self._path, self._advice = path, advice
         # Unbuffered, so that what could not be written is not written later behind something else.
         self._file = path.open("ab", buffering=0)
         try:
@@ -103,8 +105,8 @@ class Journal:
 
     def _full(self, error: OSError, state: str) -> RunFolderError:
         return RunFolderError(
-            f"{self._path} cannot be written ({error.strerror}); {state}. Make room on the disk and go"
-            " on with --resume"
+            f"{self._path} cannot be written ({error.strerror}); {state}. Make room on the disk and"
+            f" {self._advice}"
         )
 
     def close(self) -> None:

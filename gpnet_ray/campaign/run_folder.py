@@ -47,6 +47,9 @@ class RunFolder(NetworkFiles):
     The network that all strategies start from lies in the folder itself.
     """
 
+    unreadable_advice = "remove it and go on with --resume"
+    """What errors say of a file of its own that cannot be read."""
+
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.config = path / "config.yaml"
@@ -153,10 +156,10 @@ class RunFolder(NetworkFiles):
             content = json.loads(path.read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise RunFolderError(
-                f"{path} cannot be read ({error}); remove it and go on with --resume"
+                f"{path} cannot be read ({error}); {self.unreadable_advice}"
             ) from None
         if not isinstance(content, dict):
-            raise RunFolderError(f"{path} is not a JSON mapping; remove it and go on with --resume")
+            raise RunFolderError(f"{path} is not a JSON mapping; {self.unreadable_advice}")
         return content
 
     def write_table(self, path: Path, table: pa.Table, *, unit: str) -> None:
@@ -180,7 +183,7 @@ class RunFolder(NetworkFiles):
             return pq.read_table(path)
         except (OSError, pa.ArrowInvalid) as error:
             raise RunFolderError(
-                f"{path} cannot be read ({error}); remove it and go on with --resume"
+                f"{path} cannot be read ({error}); {self.unreadable_advice}"
             ) from None
 
     def write_text(self, path: Path, text: str) -> None:

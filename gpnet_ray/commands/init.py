@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 from rich.console import Console
 
 from gpnet_ray.commands import options
+from gpnet_ray.commands.run import INTERRUPTED
 from gpnet_ray.config import STRATEGIES, Config
 
 if TYPE_CHECKING:
@@ -103,6 +105,7 @@ def _init(
 ) -> None:
     from gpnet_ray.campaign.ask_tell import AskTellCampaign
     from gpnet_ray.campaign.ask_tell_folder import AskTellFolder
+    from gpnet_ray.campaign.ask_tell_setup import BEGIN_AGAIN
     from gpnet_ray.campaign.surrogate import load_network
     from gpnet_ray.progress import make_progress
 
@@ -112,17 +115,21 @@ def _init(
     state = None if network is None else load_network(network)
     labelled, candidates = _read(dataset, pool, config, progress)
     progress.line(f"{len(labelled)} labelled materials and {len(candidates)} candidates")
-    with AskTellCampaign.create(
-        run_dir,
-        labelled,
-        candidates,
-        config,
-        n_test=n_test,
-        network=state,
-        overwrite=overwrite,
-        progress=progress,
-    ) as campaign:
-        status = campaign.status()
+    try:
+        with AskTellCampaign.create(
+            run_dir,
+            labelled,
+            candidates,
+            config,
+            n_test=n_test,
+            network=state,
+            overwrite=overwrite,
+            progress=progress,
+        ) as campaign:
+            status = campaign.status()
+    except KeyboardInterrupt:
+        print(f"Interrupted; the campaign has not begun: {BEGIN_AGAIN}.", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
     typer.echo(
         f"{run_dir}: {status.n_start} labels, {status.n_test} test rows, {status.n_free} candidates."
         f" Next: gpnet-ray ask {run_dir} -n 20 --write-structures poscar"

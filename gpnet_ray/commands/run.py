@@ -14,7 +14,7 @@ from gpnet_ray.commands.report import show_result
 from gpnet_ray.config import STRATEGIES, Config
 from gpnet_ray.errors import InputError
 
-__all__ = ["run"]
+__all__ = ["INTERRUPTED", "run"]
 
 INTERRUPTED = 130
 """Exit code of a program that was stopped by Ctrl-C, as shells have it."""

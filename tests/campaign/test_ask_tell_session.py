@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import typer
 from support.ask_tell import crystals, small_config, small_network
+from support.command_line import rows, write_parquet
 
 from gpnet_ray.campaign import ask_tell_session, ask_tell_setup
 from gpnet_ray.campaign.ask_tell import AskTellCampaign
@@ -18,6 +20,7 @@ from gpnet_ray.campaign.ask_tell_scoring import PlannedPick
 from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.run_folder import RunFolder
 from gpnet_ray.campaign.stages import Latents
+from gpnet_ray.commands.init import _init
 from gpnet_ray.config import Config, load_config
 from gpnet_ray.errors import RunFolderError
 from gpnet_ray.gnn.network_state import NetworkState
@@ -158,7 +161,10 @@ def test_a_label_is_believed_on_a_full_disk_exactly_if_the_journal_has_it(
 ) -> None:
     with create(tmp_path / "campaign", small_config()) as campaign:
         fill_disk(monkeypatch, failures)
-        with pytest.raises(RunFolderError, match="No space left"):
+        # There is no --resume here.
+        with pytest.raises(
+            RunFolderError, match=r"No space left.*gpnet-ray status` what was taken"
+        ):
             campaign.tell("m-012", -3.9)
         assert campaign.status().n_told == is_kept
     with AskTellCampaign.open(tmp_path / "campaign", read_only=True) as campaign:
@@ -174,3 +180,38 @@ def test_candidates_that_joined_on_a_full_disk_have_latents(
             campaign.add_candidates(crystals(20, 22, labelled=False))
         assert campaign.status().n_free == 10
         assert campaign._session.latents.rows(["m-020", "m-021"]) == [20, 21]
+
+
+def test_a_damaged_file_is_to_be_restored_and_not_resumed(stage: Stage, tmp_path: Path) -> None:
+    with create(tmp_path / "campaign", small_config()) as campaign:
+        (tmp_path / "campaign" / "gp.json").write_text("{")
+        with pytest.raises(
+            RunFolderError, match=r"gp\.json cannot be read.*restore it from a copy"
+        ):
+            campaign.ask(1)
+
+
+def test_an_interrupted_init_says_how_to_begin_again_and_that_works(
+    stage: Stage,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    dataset = write_parquet(
+        tmp_path / "all.parquet",
+        [row | ({"energy": None} if n >= 12 else {}) for n, row in enumerate(rows(20))],
+    )
+    command = {"dataset": dataset, "pool": None, "config": small_config()}
+    more = {"n_test": 0, "network": None}
+    featurize, stage.featurize = stage.featurize, interrupted  # type: ignore[method-assign]
+    with pytest.raises(typer.Exit) as ended:
+        _init(tmp_path / "campaign", **command, **more, overwrite=False)
+    assert ended.value.exit_code == 130
+    assert "begin again with --overwrite" in capsys.readouterr().err
+    stage.featurize = featurize  # type: ignore[method-assign]
+    _init(tmp_path / "campaign", **command, **more, overwrite=True)
+    with AskTellCampaign.open(tmp_path / "campaign", read_only=True) as campaign:
+        assert campaign.status().n_free == 8
