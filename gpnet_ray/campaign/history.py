@@ -9,7 +9,10 @@ from typing import Any, TypeAlias
 
 from gpnet_ray.oracles.protocol import LabelOutcome
 
-__all__ = ["FIRST_NETWORK", "NetworkKey", "RunHistory"]
+__all__ = ["FIRST_NETWORK", "PURPOSES", "NetworkKey", "RunHistory"]
+
+PURPOSES = ("label", "measured")
+"""What a material is asked for: a label that is learned from, or a true value that only measures errors."""
 
 NetworkKey: TypeAlias = tuple[str, int]
 """The strategy whose arm trained a network, and its number there."""
@@ -46,7 +49,7 @@ class RunHistory:
     retrainings: dict[NetworkKey, Mapping[str, Any]] = field(default_factory=dict)
     hyperparameters: dict[NetworkKey, Mapping[str, Any]] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
-    _gone: set[str] = field(default_factory=set)
+    _gone: set[tuple[str, str]] = field(default_factory=set)
 
     @classmethod
     def of(cls, events: Iterable[Mapping[str, Any]]) -> RunHistory:
@@ -56,16 +59,19 @@ class RunHistory:
             history._take(event)
         return history
 
-    def failed_ids(self) -> list[str]:
-        """Ids that were asked for in vain and may be asked for again.
+    def failed_ids(self, purpose: str = "label") -> list[str]:
+        """Ids that were asked for in vain, to be labelled or only ``measured``, and may be asked for again.
 
         Materials that had failed when the network was trained have left the run for good.
         """
         return [
             i
-            for i, outcome in self.labels.items()
-            if outcome.status != "ok" and i not in self._gone
+            for i, outcome in self._outcomes(purpose).items()
+            if outcome.status != "ok" and (purpose, i) not in self._gone
         ]
+
+    def _outcomes(self, purpose: str) -> dict[str, LabelOutcome]:
+        return self.labels if purpose == "label" else self.measured
 
     def _take(self, event: Mapping[str, Any]) -> None:
         kind = event["event"]
@@ -73,8 +79,7 @@ class RunHistory:
             self.run = event
         elif kind in ("label", "measured"):
             outcome = LabelOutcome(**event["outcome"])
-            known = self.labels if kind == "label" else self.measured
-            known[outcome.material_id] = outcome
+            self._outcomes(kind)[outcome.material_id] = outcome
         elif kind == "asked":
             self.asked.update((event["for"], i) for i in event["ids"])
         elif kind == "fault":
@@ -85,7 +90,8 @@ class RunHistory:
             self.cycles.setdefault(event["strategy"], {})[event["cycle"]] = list(event["ids"])
         elif kind == "network":
             self.network = event["fingerprint"]
-            self._gone.update(self.failed_ids())
+            for purpose in PURPOSES:
+                self._gone.update((purpose, i) for i in self.failed_ids(purpose))
         elif kind == "gp":
             self.hyperparameters[_network_key(event)] = event["hyperparameters"]
         elif kind == "retrained":
@@ -93,13 +99,17 @@ class RunHistory:
         elif kind == "stage":
             self.timings[event["stage"]] = event["seconds"]
         elif kind == "retry":
-            self._forget(set(event["ids"]))
+            # Journals of before failed measurements were tried again do not say what for.
+            self._forget(event.get("for", "label"), set(event["ids"]))
 
-    def _forget(self, ids: set[str]) -> None:
+    def _forget(self, purpose: str, ids: set[str]) -> None:
         """Drop failed outcomes, and of each strategy the cycles from the first that held one."""
         for material_id in ids:
-            self.labels.pop(material_id, None)
-            self.faults.pop(("label", material_id), None)
+            self._outcomes(purpose).pop(material_id, None)
+            self.faults.pop((purpose, material_id), None)
+        if purpose != "label":
+            # What only measures errors is in no cycle.
+            return
         for strategy, cycles in self.cycles.items():
             touched = [number for number, picked in cycles.items() if ids.intersection(picked)]
             first = min(touched, default=len(cycles) + 1)

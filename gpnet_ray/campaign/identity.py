@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from gpnet_ray.campaign.context import RunContext
-from gpnet_ray.campaign.history import RunHistory
-from gpnet_ray.campaign.journal import Journal, read_journal
+from gpnet_ray.campaign.history import PURPOSES, RunHistory
+from gpnet_ray.campaign.journal import Event, Journal, read_journal
 from gpnet_ray.campaign.machine import versions
 from gpnet_ray.campaign.preparation import Problem
 from gpnet_ray.data.splits import Split
@@ -77,17 +77,29 @@ def open_run(
         return
     context.history = RunHistory.of(journal.events)
     _check_same(context, identity)
-    failed = context.history.failed_ids()
-    if retry_failed and failed:
-        journal.append({"event": "retry", "ids": failed})
-        context.history = RunHistory.of([*journal.events, {"event": "retry", "ids": failed}])
-        for strategy in context.config.selection.strategies:
-            kept = [n for name, n in context.history.retrainings if name == strategy]
-            context.folder.remove_networks(strategy, after=max(kept, default=0))
+    events = [*journal.events, *(_retries(context.history) if retry_failed else ())]
+    journal.append(*events[len(journal.events) :])
+    if events[-1]["event"] == "retry":
+        # New, or of a driver that died before it had removed them: it writes nothing in between.
+        context.history = RunHistory.of(events)
+        _remove_networks_of_forgotten_labels(context)
     context.progress.line(
         f"Going on with {context.folder.path}: {len(context.history.labels)} labels and"
         f" {sum(map(len, context.history.cycles.values()))} cycles are in its journal"
     )
+
+
+def _retries(history: RunHistory) -> list[Event]:
+    failed = {purpose: history.failed_ids(purpose) for purpose in PURPOSES}
+    return [
+        {"event": "retry", "for": purpose, "ids": ids} for purpose, ids in failed.items() if ids
+    ]
+
+
+def _remove_networks_of_forgotten_labels(context: RunContext) -> None:
+    for strategy in context.config.selection.strategies:
+        kept = [n for name, n in context.history.retrainings if name == strategy]
+        context.folder.remove_networks(strategy, after=max(kept, default=0))
 
 
 def holds_anything(journal: Path) -> bool:
