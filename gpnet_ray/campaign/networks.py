@@ -23,8 +23,11 @@ from gpnet_ray.campaign.tables import history_table, latents_from_table, latents
 from gpnet_ray.config import TrainingConfig
 from gpnet_ray.data.splits import Split
 from gpnet_ray.errors import RunFolderError
+from gpnet_ray.gnn.checkpoint import load_checkpoint
 from gpnet_ray.gnn.network_state import NetworkState, load_network_state
+from gpnet_ray.gnn.training_set import training_fingerprint
 from gpnet_ray.gp.scaling import LatentScaler
+from gpnet_ray.seeds import derive_seed
 from gpnet_ray.types import FloatArray
 
 if TYPE_CHECKING:
@@ -187,7 +190,18 @@ class Networks:
         training: TrainingConfig | None = None,
     ) -> tuple[NetworkState, list[EpochRecord]]:
         graphs, targets = self._train_set(labels)
-        dataset = self._problem.dataset
+        dataset, config = self._problem.dataset, self._context.config
+        if files.training_checkpoint.is_file():
+            fingerprint = training_fingerprint(
+                graphs,
+                targets,
+                network=config.network,
+                training=training or config.training,
+                # As NetworkStage.train draws it.
+                seed=derive_seed(config.seed, "network"),
+                initial=initial.fingerprint() if initial else None,
+            )
+            self._drop_checkpoint_unless_of(fingerprint, files)
         return stage.train(
             graphs,
             targets,
@@ -197,6 +211,16 @@ class Networks:
             initial=initial,
             checkpoint=files.training_checkpoint,
             tensorboard=files.tensorboard,
+        )
+
+    def _drop_checkpoint_unless_of(self, fingerprint: str, files: NetworkFiles) -> None:
+        """Begin from the start what was begun on other labels, before failed ones were tried again."""
+        if load_checkpoint(files.training_checkpoint).fingerprint == fingerprint:
+            return
+        files.training_checkpoint.unlink()
+        self._context.progress.line(
+            f"{files.training_checkpoint.name} is of a training on other labels; the network is trained"
+            " from the start"
         )
 
     def _save(self, files: NetworkFiles, network: NetworkState, history: list[EpochRecord]) -> None:
