@@ -19,6 +19,7 @@ import ray
 from gpnet_ray.actors.cluster import actor_options, connected, kill_actors, wait_until_ready
 from gpnet_ray.actors.gp_worker import GpWorker
 from gpnet_ray.actors.pool_shard import PoolShard
+from gpnet_ray.campaign.planning import Planner
 from gpnet_ray.campaign.stages import Latents
 from gpnet_ray.config import Config, Strategy
 from gpnet_ray.gp.hyperparameters import Hyperparameters
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from gpnet_ray.gp.messages import PlannedCycle
 
 __all__ = ["PlannedPick", "Representation", "Scores", "Scoring"]
-
-CANDIDATES_PER_ROUND = 1024
-"""Candidates that all shards together offer; more where a pick is not certain among them."""
 
 
 @dataclass(frozen=True)
@@ -205,38 +203,18 @@ class Scoring:
         self, strategy: Strategy, cycles: int, batch_size: int, free: Sequence[str]
     ) -> tuple[PlannedCycle, ...]:
         """Plan at least one cycle."""
-        limit = -(-CANDIDATES_PER_ROUND // len(self._shards))
-        order = _random_order(self._config.seed, free)[: cycles * batch_size]
-        while True:
-            proposals = [
-                shard.propose_ids.remote(order)
-                if strategy == "random"
-                else shard.propose.remote(limit)
-                for shard in self._shards
-            ]
-            planned: tuple[PlannedCycle, ...] = ray.get(
-                self._gp.plan.remote(
-                    strategy,
-                    cycles,
-                    batch_size,
-                    self._distance_cutoff(),
-                    order if strategy == "random" else None,
-                    *proposals,
-                )
-            )
-            if planned:
-                return planned
-            if limit >= len(self._candidates):
-                raise RuntimeError(
-                    f"no pick of {strategy} could be planned from {len(free)} candidates; this is a"
-                    " defect of gpnet_ray, please report it"
-                )
-            limit *= 4
-
-    def _distance_cutoff(self) -> float:
-        selection = self._config.selection
-        shortest = min(self._representation.hyperparameters.lengths)
-        return selection.distance_cutoff or selection.distance_cutoff_fraction * shortest
+        planner = Planner(
+            strategy,
+            self._config.selection,
+            self._representation.hyperparameters,
+            gp=self._gp,
+            shards=self._shards,
+            pool_size=len(self._candidates),
+        )
+        order = None
+        if strategy == "random":
+            order = _random_order(self._config.seed, free)[: cycles * batch_size]
+        return planner.plan(cycles, batch_size, order=order)
 
 
 def _random_order(seed: int, ids: Sequence[str]) -> list[str]:

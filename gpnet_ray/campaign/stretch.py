@@ -20,6 +20,7 @@ from gpnet_ray.campaign.arm_record import ArmRecord, CurvePoint, Pick
 from gpnet_ray.campaign.history import RunHistory
 from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.label_desk import LabelDesk, check_failures
+from gpnet_ray.campaign.planning import Planner
 from gpnet_ray.config import SelectionConfig
 from gpnet_ray.errors import RunFolderError
 from gpnet_ray.oracles.protocol import LabelOutcome
@@ -33,9 +34,6 @@ if TYPE_CHECKING:
     from gpnet_ray.gp.messages import PlannedCycle
 
 __all__ = ["StartingPoint", "Stretch"]
-
-CANDIDATES_PER_ROUND = 1024
-"""Candidates that all shards together offer in a round; a shard's share grows when a cycle is not certain."""
 
 RANDOM_PICKS_PER_ROUND = 256
 
@@ -90,7 +88,6 @@ class Stretch:
         self._record, self._strategy = record, record.strategy
         self._selection, self._unit = selection, unit
         self._gp, self._shards, self._desk, self._journal = gp, shards, desk, journal
-        self._limit = -(-CANDIDATES_PER_ROUND // len(shards))
         self._pool_size = len(pool_ids)
         self._journaled = {} if history is None else history.cycles.get(self._strategy, {})
         order = sorted(pool_ids)
@@ -100,7 +97,6 @@ class Stretch:
         self._curve: list[CurvePoint] = []
         self._test_sums: list[ErrorSums] = []
         self._pool_sums: list[ErrorSums] = []
-        self._cutoff: float | None = None
 
     def run(
         self, start: StartingPoint, task: Task, *, until_labels: int | None = None
@@ -168,10 +164,14 @@ class Stretch:
     def _begin(self) -> None:
         """Bring the actors to the start, and measure the errors there."""
         start, selection = self._start, self._selection
-        if self._strategy == "distance":
-            self._cutoff = selection.distance_cutoff or (
-                selection.distance_cutoff_fraction * _shortest_length_scale(start.hyperparameters)
-            )
+        self._planner = Planner(
+            self._strategy,
+            selection,
+            start.hyperparameters,
+            gp=self._gp,
+            shards=self._shards,
+            pool_size=self._pool_size,
+        )
         snapshot = self._gp.reset.remote(
             start.hyperparameters,
             start.ids,
@@ -186,30 +186,12 @@ class Stretch:
         self._curve.append(CurvePoint(self._record.cycles, len(start.ids), start.network))
 
     def _plan(self, cycles: int) -> tuple[PlannedCycle, ...]:
-        selection = self._selection
-        while True:
-            order, proposals = self._proposals(cycles)
-            planned: tuple[PlannedCycle, ...] = ray.get(
-                self._gp.plan.remote(
-                    self._strategy, cycles, selection.batch_size, self._cutoff, order, *proposals
-                )
-            )
-            if planned:
-                return planned
-            if self._limit >= self._pool_size:
-                raise RuntimeError(
-                    f"no cycle of {self._strategy} could be planned from the whole pool of"
-                    f" {self._pool_size}; this is a defect of gpnet_ray, please report it"
-                )
-            self._limit *= 4
-
-    def _proposals(self, cycles: int) -> tuple[list[str] | None, list[Any]]:
-        """Ask the shards for candidates; the random strategy names the ones it wants, in order."""
-        if self._strategy != "random":
-            return None, [shard.propose.remote(self._limit) for shard in self._shards]
-        batch = self._selection.batch_size
-        wanted = self._random_order[: min(cycles, max(1, RANDOM_PICKS_PER_ROUND // batch)) * batch]
-        return wanted, [shard.propose_ids.remote(wanted) for shard in self._shards]
+        """Plan at least one cycle; the random strategy names the candidates it wants, in order."""
+        batch, order = self._selection.batch_size, None
+        if self._strategy == "random":
+            n_cycles = min(cycles, max(1, RANDOM_PICKS_PER_ROUND // batch))
+            order = self._random_order[: n_cycles * batch]
+        return self._planner.plan(cycles, batch, order=order)
 
     def _commit(
         self,
@@ -316,7 +298,3 @@ def _in_order(picks: Sequence[Pick], labelled: Sequence[Pick]) -> list[Pick]:
     """All picks in their order, the labelled ones as in ``labelled``."""
     with_mean = {pick.outcome.material_id: pick for pick in labelled}
     return [with_mean.get(pick.outcome.material_id, pick) for pick in picks]
-
-
-def _shortest_length_scale(hyperparameters: Hyperparameters) -> float:
-    return float(np.min(hyperparameters.length_scale))

@@ -1,0 +1,78 @@
+"""Planning the next picks over the actors: shards propose, the Gaussian process certifies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import ray
+
+from gpnet_ray.config import SelectionConfig, Strategy
+from gpnet_ray.gp.hyperparameters import Hyperparameters
+
+if TYPE_CHECKING:
+    from gpnet_ray.gp.messages import PlannedCycle
+
+__all__ = ["Planner"]
+
+CANDIDATES_PER_ROUND = 1024
+"""Candidates that all shards together offer in a round; a shard's share grows when no cycle is certain."""
+
+
+class Planner:
+    """Asks the shards for candidates, more of them until a cycle is certain."""
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        selection: SelectionConfig,
+        hyperparameters: Hyperparameters,
+        *,
+        gp: Any,
+        shards: Sequence[Any],
+        pool_size: int,
+    ) -> None:
+        """Prepare for one strategy.
+
+        Args:
+            strategy: What picks.
+            selection: Distance cut-off of the ``distance`` strategy, or its share of the shortest length scale.
+            hyperparameters: Of the Gaussian process.
+            gp: Handle of the GP actor.
+            shards: Handles of the pool-shard actors.
+            pool_size: How many candidates all shards together can have at most.
+        """
+        self._strategy, self._gp, self._shards = strategy, gp, shards
+        self._pool_size = pool_size
+        self._cutoff = selection.distance_cutoff or (
+            selection.distance_cutoff_fraction * min(hyperparameters.lengths)
+        )
+        self._limit = -(-CANDIDATES_PER_ROUND // len(shards))
+
+    def plan(
+        self, cycles: int, batch_size: int, *, order: Sequence[str] | None = None
+    ) -> tuple[PlannedCycle, ...]:
+        """Plan at least one cycle and at most ``cycles``.
+
+        ``order`` names the candidates that the ``random`` strategy takes, in its order.
+        """
+        while True:
+            proposals = [
+                shard.propose.remote(self._limit)
+                if order is None
+                else shard.propose_ids.remote(order)
+                for shard in self._shards
+            ]
+            planned: tuple[PlannedCycle, ...] = ray.get(
+                self._gp.plan.remote(
+                    self._strategy, cycles, batch_size, self._cutoff, order, *proposals
+                )
+            )
+            if planned:
+                return planned
+            if self._limit >= self._pool_size:
+                raise RuntimeError(
+                    f"no cycle of {self._strategy} could be planned from the whole pool of"
+                    f" {self._pool_size}; this is a defect of gpnet_ray, please report it"
+                )
+            self._limit *= 4
