@@ -1,8 +1,9 @@
-"""One small Ray for the whole session, on loopback."""
+"""One small Ray for the whole session, on loopback, and the count of faults that were survived."""
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,3 +23,16 @@ def small_ray() -> Iterator[None]:
         start_local_ray(object_store_mebibytes=200, cpus=2)
         yield
         ray.shutdown()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many faults the tests in ``tests/faults`` came through, wherever they ran."""
+    survived: Counter[str] = Counter()
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "faults survived" and report.when == "call":
+                kind, times = value
+                survived[kind] += times
+    if survived:
+        listing = ", ".join(f"{times} × {kind}" for kind, times in survived.items())
+        terminalreporter.write_line(f"Faults survived: {survived.total()} ({listing})")

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 
 import pytest
 
-SURVIVED: Counter[str] = Counter()
-
 
 @pytest.fixture
-def survived() -> Callable[[str, int], None]:
+def survived(record_property: Callable[[str, object], None]) -> Callable[[str, int], None]:
     """Call it with a kind of fault and how many of them the test has come through."""
 
     def count(kind: str, times: int = 1) -> None:
-        SURVIVED[kind] += times
+        record_property("faults survived", [kind, times])
 
     return count
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if SURVIVED:
-        listing = ", ".join(f"{times} × {kind}" for kind, times in SURVIVED.items())
-        terminalreporter.write_line(f"Faults survived: {SURVIVED.total()} ({listing})")
