@@ -41,6 +41,7 @@ class Report:
         fault: Why there is no answer; empty where there is one.
         out_of_time: The fault is that the time limit was reached.
         seconds: How long it took.
+        cold: It was the labeller's first, so that much of the time may have gone into imports.
     """
 
     purpose: str
@@ -49,6 +50,7 @@ class Report:
     fault: str
     out_of_time: bool
     seconds: float
+    cold: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class _Errand:
     purpose: str
     ids: tuple[str, ...]
     started: float
+    cold: bool
 
     def report(
         self,
@@ -66,7 +69,7 @@ class _Errand:
         out_of_time: bool = False,
     ) -> Report:
         seconds = time.monotonic() - self.started
-        return Report(self.purpose, self.ids, outcomes, fault, out_of_time, seconds)
+        return Report(self.purpose, self.ids, outcomes, fault, out_of_time, seconds, self.cold)
 
 
 class LabellerCrew:
@@ -94,6 +97,7 @@ class LabellerCrew:
         self._limit, self._start_deadline = time_limit_seconds, start_deadline_seconds
         self._size = len(labellers)
         self._idle: list[Any] = list(labellers)
+        self._warm: set[Any] = set()
         self._working: dict[Any, _Errand] = {}
         self._starting: dict[Any, tuple[Any, float]] = {}
         self._starts_in_vain = 0
@@ -113,7 +117,9 @@ class LabellerCrew:
         """Give an idle labeller some materials."""
         labeller = self._idle.pop()
         answer = labeller.label.remote(list(ids), list(structures))
-        self._working[answer] = _Errand(labeller, purpose, tuple(ids), time.monotonic())
+        cold = labeller not in self._warm
+        self._warm.add(labeller)
+        self._working[answer] = _Errand(labeller, purpose, tuple(ids), time.monotonic(), cold)
 
     def next_report(self, timeout_seconds: float | None = None) -> Report | None:
         """Wait for the next report.

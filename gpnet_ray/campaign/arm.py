@@ -84,6 +84,8 @@ class Arm:
                 record = self._stretch(representation, record, progress)
                 if not self._trains_again(record):
                     return record.result()
+                # The network may train for hours, and nobody would look at what labellers have done.
+                self._desk.collect("before the network is trained again")
                 self._scorers.release()
                 representation, retraining = self._networks.next(record, representation)
                 record = record.with_retraining(retraining)

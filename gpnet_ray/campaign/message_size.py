@@ -20,7 +20,8 @@ class MessageSize:
 
     Nothing of a message is journaled before its end, and all of it is lost with its labeller. So a
     material that is refused at once says nothing about how long a label takes, and after one slow label
-    a message holds one material for good.
+    a message holds one material for good. A labeller's first label counts neither way: its process
+    imports the oracle's libraries then.
     """
 
     def __init__(self, time_limit_seconds: float | None = None) -> None:
@@ -34,7 +35,7 @@ class MessageSize:
 
     def learn(self, report: Report) -> None:
         """Take what an answer says about how long labels take; a message without one says nothing."""
-        if report.outcomes is None:
+        if report.outcomes is None or report.cold:
             return
         n_ok = sum(outcome.status == "ok" for outcome in report.outcomes)
         # Of a mixed answer nobody knows who took how long: the failed ones may have taken no time.

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from support.simulated_labellers import IDS, SimulatedCrew, failed, ok
 
+from gpnet_ray.actors.labeller_crew import Report
 from gpnet_ray.campaign.history import RunHistory
 from gpnet_ray.campaign.journal import Event, Journal, read_journal
 from gpnet_ray.campaign.label_desk import LabelDesk
+from gpnet_ray.campaign.message_size import MessageSize
 from gpnet_ray.config import LabelsConfig
 from gpnet_ray.errors import OracleError, RunFolderError
 from gpnet_ray.oracles.protocol import LabelOutcome
@@ -199,6 +201,15 @@ def test_quick_answers_among_slow_labels_put_no_two_of_them_in_one_message(path:
         list(desk.label(IDS[:20], all_needed=True))
     asked = [e["ids"] for e in read_journal(path) if e["event"] == "asked"]
     assert max(map(len, asked)) == 1
+
+
+def test_the_time_in_which_a_labeller_imports_its_libraries_says_nothing() -> None:
+    size = MessageSize()
+    quick = (LabelOutcome("mp-1", "ok", 1.0, "", 1, 0.001),)
+    size.learn(Report("label", ("mp-1",), quick, "", False, 3.0, cold=True))
+    assert size.value == 1
+    size.learn(Report("label", ("mp-1",), quick, "", False, 0.001))
+    assert size.value == 2
 
 
 def test_one_slow_label_makes_messages_of_one_for_good_and_quick_ones_double(path: Path) -> None:
