@@ -40,6 +40,21 @@ FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["support.small_campaign", "ray"])
 
 
+def a_node() -> dict[str, Any]:
+    """What each node is made of.
+
+    Its address is named, because a Ray that other tests have started in this process makes loopback
+    the default, on which the nodes of a cluster do not find each other.
+    """
+    from ray._private.services import node_ip_address_from_perspective
+
+    return {
+        "num_cpus": 2,
+        "object_store_memory": 100 * 2**20,
+        "node_ip_address": node_ip_address_from_perspective(),
+    }
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A head that outlives every driver, in processes of its own."""
@@ -53,8 +68,7 @@ def cluster() -> Iterator[Any]:
         cluster = Cluster(
             initialize_head=True,
             head_node_args={
-                "num_cpus": 2,
-                "object_store_memory": 100 * 2**20,
+                **a_node(),
                 "include_dashboard": False,
                 "_system_config": {
                     # A dead node is noticed within two seconds.
@@ -224,13 +238,13 @@ def test_a_worker_node_lost_and_another_one_come(
     cluster: Any, undisturbed: Path, tmp_path: Path, survived: Survived
 ) -> None:
     oracle = oracle_of(tmp_path)
-    node = cluster.add_node(num_cpus=2, object_store_memory=100 * 2**20)
+    node = cluster.add_node(**a_node())
     driver = start(tmp_path, cluster, labellers=4)
     wait_until(lambda: len(oracle.calls()) > N_START + 4, driver)
     workers = {worker.pid for worker in psutil.Process(raylet(node)).children()}
     assert workers & {call.pid for call in oracle.calls()}, "nobody worked on the node that is lost"
     cluster.remove_node(node, allow_graceful=False)
-    another = cluster.add_node(num_cpus=2, object_store_memory=100 * 2**20)
+    another = cluster.add_node(**a_node())
     try:
         finish(driver)
     finally:
