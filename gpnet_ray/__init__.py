@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gpnet_ray.campaign.campaign import Campaign, CampaignResult
     from gpnet_ray.campaign.train import train_network
-    from gpnet_ray.config import Config, load_config
+    from gpnet_ray.config import Config
+    from gpnet_ray.config_layers import load_config
     from gpnet_ray.data.dataset import MaterialsDataset
     from gpnet_ray.data.hypothetical_oxides import hypothetical_dataset
     from gpnet_ray.data.readers import read_dataset, read_partly_labelled
@@ -52,7 +53,7 @@ _HOME = {
     "MaterialsDataset": "gpnet_ray.data.dataset",
     "Split": "gpnet_ray.data.splits",
     "hypothetical_dataset": "gpnet_ray.data.hypothetical_oxides",
-    "load_config": "gpnet_ray.config",
+    "load_config": "gpnet_ray.config_layers",
     "make_progress": "gpnet_ray.progress",
     "make_split": "gpnet_ray.data.splits",
     "read_dataset": "gpnet_ray.data.readers",

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gpnet_ray.config import Config, load_config, preset_names
+from gpnet_ray.config import Config
+from gpnet_ray.config_layers import load_config, preset_names
 from gpnet_ray.errors import InputError
 
 

@@ -27,7 +27,6 @@ from gpnet_ray.gnn.checkpoint import load_checkpoint
 from gpnet_ray.gnn.network_state import NetworkState, load_network_state
 from gpnet_ray.gnn.training_set import training_fingerprint
 from gpnet_ray.gp.scaling import LatentScaler
-from gpnet_ray.seeds import derive_seed
 from gpnet_ray.types import FloatArray
 
 if TYPE_CHECKING:
@@ -197,8 +196,7 @@ class Networks:
                 targets,
                 network=config.network,
                 training=training or config.training,
-                # As NetworkStage.train draws it.
-                seed=derive_seed(config.seed, "network"),
+                seed=stage.training_seed,
                 initial=initial.fingerprint() if initial else None,
             )
             self._drop_checkpoint_unless_of(fingerprint, files)

@@ -142,7 +142,7 @@ class NetworkStage:
             targets,
             network=self._config.network,
             training=training,
-            seed=self._training_seed,
+            seed=self.training_seed,
             target=target,
             unit=unit,
             initial=initial,
@@ -174,14 +174,14 @@ class NetworkStage:
             lambda: float(
                 ray.get(
                     self._worker.validation_mae.remote(
-                        state, graphs, targets, training=settings, seed=self._training_seed
+                        state, graphs, targets, training=settings, seed=self.training_seed
                     )
                 )
             )
         )
 
     @property
-    def _training_seed(self) -> int:
+    def training_seed(self) -> int:
         """The same for every training of a run, so that what is held out stays held out."""
         return derive_seed(self._config.seed, "network")
 

@@ -9,14 +9,8 @@ from typing import Annotated, Any, TypeAlias
 import typer
 import yaml
 
-from gpnet_ray.config import (
-    KERNELS,
-    LATENT_SCALINGS,
-    LAYERS,
-    Config,
-    load_config,
-    preset_names,
-)
+from gpnet_ray.config import KERNELS, LATENT_SCALINGS, LAYERS, Config
+from gpnet_ray.config_layers import load_config, preset_names
 from gpnet_ray.errors import InputError
 
 __all__ = [

@@ -21,7 +21,8 @@ from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.run_folder import RunFolder
 from gpnet_ray.campaign.stages import Latents
 from gpnet_ray.commands.init import _init
-from gpnet_ray.config import Config, load_config
+from gpnet_ray.config import Config
+from gpnet_ray.config_layers import load_config
 from gpnet_ray.errors import RunFolderError
 from gpnet_ray.gnn.network_state import NetworkState
 from gpnet_ray.gp.fit_records import FitResult

@@ -12,7 +12,7 @@ from gpnet_ray.campaign.preparation import (
     check_pool_is_large_enough,
     load_dataset,
 )
-from gpnet_ray.config import load_config
+from gpnet_ray.config_layers import load_config
 from gpnet_ray.errors import InputError
 from gpnet_ray.progress import NullProgress
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from gpnet_ray.campaign.pretraining import with_pretrained
-from gpnet_ray.config import Config, NetworkConfig, load_config
+from gpnet_ray.config import Config, NetworkConfig
+from gpnet_ray.config_layers import load_config
 from gpnet_ray.errors import InputError
 from gpnet_ray.gnn.architecture import weight_shapes
 from gpnet_ray.gnn.network_state import NetworkState

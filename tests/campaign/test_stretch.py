@@ -22,7 +22,8 @@ from gpnet_ray.campaign.history import RunHistory
 from gpnet_ray.campaign.journal import Journal, read_journal
 from gpnet_ray.campaign.label_desk import LabelDesk
 from gpnet_ray.campaign.stretch import StartingPoint, Stretch
-from gpnet_ray.config import SelectionConfig, load_config
+from gpnet_ray.config import SelectionConfig
+from gpnet_ray.config_layers import load_config
 from gpnet_ray.errors import OracleError, RunFolderError
 from gpnet_ray.gp.hyperparameters import Hyperparameters
 from gpnet_ray.oracles.protocol import LabelOutcome

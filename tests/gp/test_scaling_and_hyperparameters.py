@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from gpnet_ray.config import load_config
+from gpnet_ray.config_layers import load_config
 from gpnet_ray.errors import InputError
 from gpnet_ray.gp.hyperparameters import Hyperparameters
 from gpnet_ray.gp.scaling import LatentScaler

@@ -9,7 +9,8 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from gpnet_ray.campaign.preparation import load_dataset
-from gpnet_ray.config import Config, load_config
+from gpnet_ray.config import Config
+from gpnet_ray.config_layers import load_config
 from gpnet_ray.errors import InputError
 from gpnet_ray.progress import NullProgress
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from support.command_line import rows
 
-from gpnet_ray.config import Config, load_config
+from gpnet_ray.config import Config
+from gpnet_ray.config_layers import load_config
 from gpnet_ray.data.dataset import MaterialsDataset
 from gpnet_ray.gnn.architecture import weight_shapes
 from gpnet_ray.gnn.network_state import NetworkState

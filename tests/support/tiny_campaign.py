@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from gpnet_ray.config import Config, load_config
+from gpnet_ray.config import Config
+from gpnet_ray.config_layers import load_config
 
 TINY: dict[str, Any] = {
     "data.hypothetical_count": 90,
