@@ -43,6 +43,11 @@ class Scorers:
         self._context, self._split, self._reference = context, split, reference
         self._journal = journal
         self._pool_is_known = all(i in reference for i in split.pool)
+        # The first representation comes into use again with every strategy; all start from one fit.
+        self._known = {
+            key: Hyperparameters.from_json(dict(values))
+            for key, values in context.history.hyperparameters.items()
+        }
         self._in_use: Representation | None = None
         self._start: StartingPoint | None = None
         self.gp: Any = None
@@ -115,14 +120,10 @@ class Scorers:
         latents, ids = representation.latents, tuple(representation.labels)
         X = representation.scaler.transform(latents.latents[latents.rows(ids)])
         y = values_of(representation.labels, ids)
-        known = self._context.history.hyperparameters.get(representation.key)
-        hyperparameters = (
-            self._fitted(representation, X, y)
-            if known is None
-            else Hyperparameters.from_json(dict(known))
-        )
+        if representation.key not in self._known:
+            self._known[representation.key] = self._fitted(representation, X, y)
         return StartingPoint(
-            hyperparameters,
+            self._known[representation.key],
             ids,
             X,
             y,
