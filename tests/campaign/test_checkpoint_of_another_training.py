@@ -37,8 +37,8 @@ class Lines(NullProgress):
 class LookingStage:
     """Stands in for the network actor: looks whether there is a checkpoint to go on from."""
 
-    def __init__(self, network: NetworkState) -> None:
-        self.network, self.found = network, False
+    def __init__(self, network: NetworkState, training_seed: int) -> None:
+        self.network, self.training_seed, self.found = network, training_seed, False
 
     def __enter__(self) -> LookingStage:
         return self
@@ -75,19 +75,21 @@ def test_a_checkpoint_is_gone_on_from_where_it_is_of_this_training_and_else_drop
     split = split_problem(problem, config)
     folder, progress = RunFolder(tmp_path / "told"), Lines()
     folder.create(config, overwrite=False)
+    training_seed = derive_seed(config.seed, "network")
     fingerprint = training_fingerprint(
         problem.graphs.select(split.train),
         np.full(len(split.train), 0.5),
         network=config.network,
         training=config.training,
-        seed=derive_seed(config.seed, "network"),
+        seed=training_seed,
         initial=None,
     )
     checkpoint(fingerprint).save(folder.training_checkpoint)
     shapes = weight_shapes(config.network)
     weights = {name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()}
     stage = LookingStage(
-        NetworkState(config.network, weights, 0.0, 1.0, target=dataset.target, unit=dataset.unit)
+        NetworkState(config.network, weights, 0.0, 1.0, target=dataset.target, unit=dataset.unit),
+        training_seed,
     )
     monkeypatch.setattr(Networks, "_stage", lambda _: stage)
     monkeypatch.setattr(Networks, "_latents", lambda *_, **__: None)
