@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from gpnet_ray.campaign.rejected import none_usable, rejected_csv, split_rejected
 from gpnet_ray.data.dataset import RejectedMaterial
+from gpnet_ray.data.plain_columns import refuse_objects
 from gpnet_ray.errors import DataError, RunFolderError
 from gpnet_ray.gnn.network_state import NetworkState
 
@@ -41,13 +42,16 @@ def read_latents(folder: Path) -> pa.Table:
     Raises:
         DataError: the folder holds no latents, or another version of them.
     """
-    shards = [folder / name for name in _description(folder)["shards"]]
+    # Only files of this folder, whatever its description names.
+    shards = [folder / Path(name).name for name in _description(folder)["shards"]]
     try:
-        return pa.concat_tables(
+        table = pa.concat_tables(
             [pa.ipc.open_file(pa.memory_map(str(shard))).read_all() for shard in shards]
         )
+        refuse_objects(table.schema)
     except (OSError, pa.ArrowInvalid) as error:
         raise DataError(f"{folder} is damaged ({error}); remove it and featurise again") from None
+    return table
 
 
 def write_latents(

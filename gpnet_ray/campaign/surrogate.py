@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gpnet_ray.data.plain_columns import refuse_objects
 from gpnet_ray.errors import InputError
 from gpnet_ray.gnn.network_state import NETWORK_FILE, NetworkState, load_network_state
 from gpnet_ray.gp.hyperparameters import Hyperparameters
@@ -128,6 +129,7 @@ def load_surrogate(path: Path) -> Surrogate | None:
         hyperparameters = Hyperparameters.from_json(content["hyperparameters"])
         scaler = LatentScaler.from_json(content["scaler"])
         table = pq.read_table(path / LABELLED_FILE)
+        refuse_objects(table.schema)
         ids = tuple(table.column("material_id").to_pylist())
         latents = latent_matrix(table.column("latent"))
         labels = np.asarray(table.column("label"), dtype=np.float64)

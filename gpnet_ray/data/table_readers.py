@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gpnet_ray.data.plain_columns import refuse_objects
 from gpnet_ray.data.raw_materials import ColumnNames, RawMaterials, check_columns, raw_materials
 from gpnet_ray.errors import DataError
 
@@ -21,6 +22,7 @@ def read_parquet(path: Path, columns: ColumnNames) -> RawMaterials:
 
     try:
         file = pq.ParquetFile(path)
+        refuse_objects(file.schema_arrow)
         check_columns(file.schema_arrow.names, columns, file=str(path))
         wanted = (columns.material_id, columns.structure, columns.target)
         table = file.read(columns=list(dict.fromkeys(name for name in wanted if name is not None)))
