@@ -15,13 +15,16 @@ from pydantic import Field, field_validator, model_validator
 from gpnet_ray.config_section import Count, Fraction, NotNegative, Positive, Section
 from gpnet_ray.errors import InputError
 from gpnet_ray.oracles.settings import OracleConfig
+from gpnet_ray.storage.uri import StorageUri
 
 __all__ = [
     "KERNELS",
     "LATENT_PROJECTIONS",
     "LATENT_SCALINGS",
     "LAYERS",
+    "RECALIBRATIONS",
     "STRATEGIES",
+    "ActorShare",
     "Config",
     "DataConfig",
     "GpConfig",
@@ -31,6 +34,7 @@ __all__ = [
     "RetrainingConfig",
     "SelectionConfig",
     "SplitConfig",
+    "StorageConfig",
     "TrainingConfig",
 ]
 
@@ -40,6 +44,7 @@ Kernel: TypeAlias = Literal[
 Layer: TypeAlias = Literal["readout_0", "readout_1", "concatenate", "set2set_atom", "set2set_bond"]
 LatentScaling: TypeAlias = Literal["min-max", "standard", "none"]
 LatentProjection: TypeAlias = Literal["none", "pca-2", "pca-3"]
+RecalibrationMethod: TypeAlias = Literal["none", "variance", "student-t", "isotonic", "conformal"]
 Strategy: TypeAlias = Literal["max-sigma", "random", "top-k", "distance"]
 
 KERNELS: tuple[Kernel, ...] = (
@@ -59,6 +64,13 @@ LAYERS: tuple[Layer, ...] = (
 )
 LATENT_SCALINGS: tuple[LatentScaling, ...] = ("min-max", "standard", "none")
 LATENT_PROJECTIONS: tuple[LatentProjection, ...] = ("none", "pca-2", "pca-3")
+RECALIBRATIONS: tuple[RecalibrationMethod, ...] = (
+    "none",
+    "variance",
+    "student-t",
+    "isotonic",
+    "conformal",
+)
 STRATEGIES: tuple[Strategy, ...] = ("max-sigma", "random", "top-k", "distance")
 
 
@@ -154,6 +166,12 @@ class GpConfig(Section):
     parameters that few labels do not determine from running away."""
     one_length_scale_a_dimension: bool = False
     """Whether every latent dimension has its own length scale (automatic relevance determination)."""
+    fit_rows: Literal["labelled", "held-out"] = "labelled"
+    """Whose likelihood the hyperparameters maximise: that of all labelled rows, or that of the rows held out of
+    the network's training given the other labelled ones."""
+    recalibration: RecalibrationMethod = "student-t"
+    """How σ is made honest on the rows held out of the network's training: amplitude and noise are
+    multiplied by one number (a given ``noise_std`` too), which changes no mean and no order of σ."""
     columns_dtype: Literal["float64", "float32"] = "float64"
     """Of what the shards keep of the pool: ``float32`` halves the memory and speeds up the scoring, at
     the price of variances that are wrong by about 1e-6 of the prior's, so that picks differ in the end."""
@@ -229,24 +247,59 @@ class LabelsConfig(Section):
     one fails, the loop picks others and may never need them."""
 
 
+class ActorShare(Section):
+    """What one actor asks Ray for."""
+
+    cpus: Positive | None = None
+    """CPUs, and threads of TensorFlow; ``null``: an equal share of what there is, one at most, and
+    TensorFlow as many threads as it likes (a shard its part of its node)."""
+    gpus: NotNegative | None = None
+    """GPUs, fractions too; ``null``: by what the cluster has, see :func:`gpnet_ray.actors.placement.asked_of`."""
+
+
 class ResourcesConfig(Section):
     """How the work is laid over the Ray cluster."""
 
     address: str | None = None
     """Ray address (``auto`` or ``host:port``); ``null``: RAY_ADDRESS if set, else a local Ray."""
-    shards: Count = 2
+    shards: Count | None = None
+    """Actors that score the pool; ``null``: one a GPU, or two where there is none."""
     labellers: Count = 2
-    gpus_per_actor: Annotated[float, Field(ge=0)] = 0.0
-    """GPUs (fractions too) for the network, the GP and every shard."""
-    threads_per_featurizer: Count = 1
-    """Threads of TensorFlow in each of the actors that featurise a pool, of which there are so many that
-    all CPUs of the cluster are in use (or, with GPUs, one for every ``gpus_per_actor``)."""
+    gp: ActorShare = ActorShare()
+    """The Gaussian process."""
+    shard: ActorShare = ActorShare()
+    """Each actor that scores a part of the pool."""
+    featurizer: ActorShare = ActorShare()
+    """The actor that trains the network and featurises, which has the place of the Gaussian process; and each of
+    those that featurise a pool, of which there are so many that all GPUs or else all CPUs are in use."""
+    labeller: ActorShare = ActorShare()
+    """Each actor that asks the oracle."""
     object_store_mebibytes: Annotated[int, Field(ge=80)] = 512
     """Shared memory of a local Ray (MiB); a cluster has its own."""
     actor_restarts: Annotated[int, Field(ge=0)] = 3
     """How often an actor that scores starts again by itself after its process or node was lost."""
     start_deadline_seconds: Positive = 120.0
     """How long to wait for the actors before giving up with what was asked and what there is."""
+
+
+class StorageConfig(Section):
+    """A second place for the run, for when the disk of the driver's machine may go."""
+
+    uri: str | None = None
+    """A path (NFS), ``s3://bucket/path`` or ``gs://bucket/path``; the run lies below it by its name. Credentials come from
+    the environment."""
+    give_up_after_seconds: NotNegative = 600.0
+    """How long a storage that is away is tried again before the run stops."""
+
+    @field_validator("uri")
+    @classmethod
+    def _can_be_kept_in_a_file(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                StorageUri.parse(value)
+            except InputError as error:
+                raise ValueError(str(error)) from None
+        return value
 
 
 _ORACLE_UPKEEP: Final[dict[str, Any]] = {
@@ -276,6 +329,7 @@ class Config(Section):
     oracle: OracleConfig = OracleConfig()
     labels: LabelsConfig = LabelsConfig()
     resources: ResourcesConfig = ResourcesConfig()
+    storage: StorageConfig = StorageConfig()
 
     @model_validator(mode="after")
     def _embeddings_have_a_source(self) -> Config:
@@ -311,6 +365,7 @@ class Config(Section):
                 "runs_dir": True,
                 "labels": True,
                 "resources": True,
+                "storage": True,
                 "data": {"dataset"},
                 "oracle": _ORACLE_UPKEEP,
                 "training": {"checkpoint_every_epochs", "pretrained"},

@@ -9,7 +9,7 @@ import numpy as np
 
 from gpnet_ray.config import GpConfig, Strategy
 from gpnet_ray.errors import ActorRestartedError
-from gpnet_ray.types import FloatArray, IntArray
+from gpnet_ray.types import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from gpnet_ray.evaluation.metrics import ErrorSums
@@ -52,11 +52,16 @@ class GpWorker:
             raise ActorRestartedError("the Gaussian process has no labels; call reset first")
         return self._since_reset
 
-    def fit(self, X: FloatArray, y: FloatArray, config: GpConfig, seed: int) -> FitResult:
-        """Fit the hyperparameters to labelled points X (n, d), y (n,); ``seed``: of further starts."""
-        from gpnet_ray.gp.fit import fit_hyperparameters
+    def fit(
+        self, X: FloatArray, y: FloatArray, held_out: BoolArray, config: GpConfig, seed: int
+    ) -> FitResult:
+        """Fit the process to labelled points X (n, d), y (n,); ``seed``: of further starts of the search.
 
-        return fit_hyperparameters(X, y, config=config, seed=seed)
+        ``held_out``, bool (n,), says which of them the network was not trained on.
+        """
+        from gpnet_ray.gp.calibrated_fit import fit_calibrated
+
+        return fit_calibrated(X, y, held_out, config=config, seed=seed)
 
     def reset(
         self,

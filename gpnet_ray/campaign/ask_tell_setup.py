@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import ray
 
-from gpnet_ray.actors.cluster import actor_options, connected, kill_actors, wait_until_ready
+from gpnet_ray.actors.cluster import connected, kill_actors
 from gpnet_ray.actors.gp_worker import GpWorker
+from gpnet_ray.actors.placement import Placement, reserved
 from gpnet_ray.campaign.ask_tell_folder import UNUSED_SECTIONS, AskTellFolder
 from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.machine import versions
 from gpnet_ray.campaign.preparation import Problem, check_network, screen, values_of
 from gpnet_ray.campaign.stages import Latents, NetworkStage
+from gpnet_ray.campaign.surrogate import gp_content
 from gpnet_ray.campaign.tables import history_table, latents_table, reference_table
 from gpnet_ray.config import Config
 from gpnet_ray.data.dataset import MaterialsDataset, name_some
@@ -28,6 +30,7 @@ from gpnet_ray.gnn.network_state import NetworkState
 from gpnet_ray.gp.scaling import LatentScaler
 from gpnet_ray.progress import Progress
 from gpnet_ray.seeds import generator
+from gpnet_ray.types import BoolArray, FloatArray
 
 if TYPE_CHECKING:
     from gpnet_ray.gp.fit_records import FitResult
@@ -192,7 +195,11 @@ def featurised(
     problem: Problem, network: NetworkState, config: Config, progress: Progress
 ) -> Latents:
     """Latents of all materials of a problem, from a trained network."""
-    with connected(config.resources), _stage(config, progress) as stage:
+    with (
+        connected(config.resources),
+        reserved(config.resources, most_shards=0) as place,
+        NetworkStage(config, progress, place) as stage,
+    ):
         return stage.featurize(network, problem.graphs)
 
 
@@ -253,8 +260,8 @@ def _compute(
     """Train, featurise and fit; the files are on disk when the events that speak of them return."""
     dataset, ids, network = problem.dataset, tuple(train), start.network
     y = values_of(train, ids)
-    with connected(config.resources):
-        with _stage(config, progress) as stage:
+    with connected(config.resources), reserved(config.resources, most_shards=0) as place:
+        with NetworkStage(config, progress, place) as stage:
             if network is None:
                 graphs = problem.graphs.select(ids)
                 network, history = stage.train(
@@ -265,7 +272,7 @@ def _compute(
             latents = stage.featurize(network, problem.graphs)
         known, gp = latents.latents[latents.rows(ids)], config.gp
         scaler = LatentScaler.fit(known, gp.latent_scaling, projection=gp.latent_projection)
-        fit = _fit(scaler.transform(known), y, config)
+        fit = _fit(scaler.transform(known), y, network.held_out(ids), config, place)
     for warning in fit.warnings:
         progress.line(f"Warning: {warning}")
     network.save(folder.network)
@@ -273,27 +280,21 @@ def _compute(
     structures = dict(zip(dataset.ids, dataset.structures, strict=True))
     folder.add_structures(structures, unit=dataset.unit)
     parameters = fit.hyperparameters.to_json()
-    content = {"hyperparameters": parameters, "scaler": scaler.to_json()}
-    trace = [asdict(step) for step in fit.trace]
-    more = {"trace": trace, "seconds": fit.seconds, "warnings": list(fit.warnings)}
-    folder.write_json(folder.gp, content | more)
+    folder.write_json(folder.gp, gp_content(fit, scaler))
     return [
         {"event": "network", "fingerprint": network.fingerprint()},
         {"event": "gp", "strategy": "", "network": 0, "hyperparameters": parameters},
     ]
 
 
-def _stage(config: Config, progress: Progress) -> NetworkStage:
-    return NetworkStage(config, progress, actor_options(config.resources, n_actors=1, gpu=True))
-
-
-def _fit(X: np.ndarray[Any, np.dtype[np.float64]], y: Any, config: Config) -> FitResult:
-    options = actor_options(config.resources, n_actors=1, gpu=True)
-    no_rows = np.empty((0, X.shape[1]))
-    gp: Any = ray.remote(GpWorker).options(**options).remote((), no_rows, np.empty(0))
+def _fit(
+    X: FloatArray, y: FloatArray, held_out: BoolArray, config: Config, place: Placement
+) -> FitResult:
+    worker, no_rows = ray.remote(GpWorker).options(**place.options("gp")), np.empty((0, X.shape[1]))
+    gp: Any = worker.remote((), no_rows, np.empty(0))
     try:
-        wait_until_ready([gp], options, config.resources)
-        fit: FitResult = ray.get(gp.fit.remote(X, y, config.gp, config.seed))
+        place.wait_until_ready([gp])
+        fit: FitResult = ray.get(gp.fit.remote(X, y, held_out, config.gp, config.seed))
     finally:
         kill_actors([gp])
     return fit

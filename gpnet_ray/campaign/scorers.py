@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from types import TracebackType
 from typing import Any
 
 import ray
 
-from gpnet_ray.actors.cluster import kill_actors, wait_until_ready
+from gpnet_ray.actors.cluster import kill_actors
 from gpnet_ray.actors.gp_worker import GpWorker
 from gpnet_ray.actors.pool_shard import PoolShard
 from gpnet_ray.campaign.context import RunContext
@@ -17,7 +16,7 @@ from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.networks import Representation
 from gpnet_ray.campaign.preparation import values_of
 from gpnet_ray.campaign.stretch import StartingPoint
-from gpnet_ray.campaign.surrogate import labelled_table
+from gpnet_ray.campaign.surrogate import gp_content, labelled_table
 from gpnet_ray.data.splits import Split
 from gpnet_ray.gp.hyperparameters import Hyperparameters
 from gpnet_ray.types import FloatArray
@@ -89,12 +88,7 @@ class Scorers:
             ray.exceptions.RayError: one was lost more often than ``resources.actor_restarts`` allows.
             ClusterError: one has no place within the deadline.
         """
-        wait_until_ready([self.gp, *self.shards], self._options(), self._context.config.resources)
-
-    def _options(self, *, threads: int | None = None) -> dict[str, Any]:
-        restarts = self._context.config.resources.actor_restarts
-        options = self._context.actor_options(gpu=True, threads=threads)
-        return {**options, "max_restarts": restarts}
+        self._context.place.wait_until_ready([self.gp, *self.shards])
 
     def _start_actors(self, representation: Representation) -> None:
         """Start the GP actor with the test rows, and the shards with what is left of the pool dealt out."""
@@ -105,12 +99,13 @@ class Scorers:
 
         config, test = self._context.config, self._split.test
         pool = tuple(i for i in self._split.pool if i not in representation.labels)
-        n_shards = max(1, min(config.resources.shards, len(pool)))
-        threads = max(1, int(ray.cluster_resources().get("CPU", 1)) // n_shards)
-        gp = ray.remote(GpWorker).options(**self._options())
+        place, restarts = self._context.place, config.resources.actor_restarts
+        n_shards = max(1, min(place.n_shards, len(pool)))
+        gp = ray.remote(GpWorker).options(**place.options("gp"), max_restarts=restarts)
         self.gp = gp.remote(test, scaled(test), values_of(self._reference, test))
-        shard = ray.remote(PoolShard).options(**self._options(threads=threads))
         for number in range(n_shards):
+            options = place.options("shard", number)
+            shard = ray.remote(PoolShard).options(**options, max_restarts=restarts)
             ids = pool[number::n_shards]
             known = values_of(self._reference, ids) if self._pool_is_known else None
             self.shards.append(shard.remote(ids, scaled(ids), known, config.gp.columns_dtype))
@@ -136,17 +131,12 @@ class Scorers:
     ) -> Hyperparameters:
         """Fit, and leave the outcome in the folder and the journal."""
         context, (strategy, number) = self._context, representation.key
+        held_out = representation.network.held_out(tuple(representation.labels))
         with context.timed(f"GP fit {strategy} {number}" if strategy else "GP fit"):
-            fit = ray.get(self.gp.fit.remote(X, y, context.config.gp, context.config.seed))
+            fit = ray.get(self.gp.fit.remote(X, y, held_out, context.config.gp, context.config.seed))
         for warning in fit.warnings:
             context.progress.line(f"Warning: {warning}")
-        content = {
-            "hyperparameters": fit.hyperparameters.to_json(),
-            "scaler": representation.scaler.to_json(),
-            "trace": [asdict(step) for step in fit.trace],
-            "seconds": fit.seconds,
-            "warnings": list(fit.warnings),
-        }
+        content = gp_content(fit, representation.scaler)
         context.folder.write_json(representation.files.gp, content)
         ids, latents = tuple(representation.labels), representation.latents
         table = labelled_table(ids, latents.latents[latents.rows(ids)], y)

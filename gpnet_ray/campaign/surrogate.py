@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,11 +16,13 @@ from gpnet_ray.data.plain_columns import refuse_objects
 from gpnet_ray.errors import InputError
 from gpnet_ray.gnn.network_state import NETWORK_FILE, NetworkState, load_network_state
 from gpnet_ray.gp.hyperparameters import Hyperparameters
+from gpnet_ray.gp.recalibration import Recalibration
 from gpnet_ray.gp.scaling import LatentScaler
 from gpnet_ray.latent_columns import latent_column, latent_matrix
 from gpnet_ray.types import FloatArray, LatentArray
 
 if TYPE_CHECKING:
+    from gpnet_ray.gp.fit_records import FitResult
     from gpnet_ray.gp.posterior import Posterior
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "LABELLED_FILE",
     "NETWORK_FOLDER",
     "Surrogate",
+    "gp_content",
     "labelled_table",
     "load_network",
     "load_surrogate",
@@ -48,6 +51,7 @@ class Surrogate:
         ids: the n labelled materials.
         latents: float32 (n, d), not scaled.
         labels: float64 (n,), target's unit.
+        recalibration: how wide intervals are in units of σ; its scale is in the hyperparameters already.
 
     Raises:
         InputError: arrays that do not fit each other.
@@ -59,6 +63,7 @@ class Surrogate:
     ids: tuple[str, ...]
     latents: LatentArray
     labels: FloatArray
+    recalibration: Recalibration
 
     def __post_init__(self) -> None:
         n, d = len(self.ids), len(self.scaler.offset)
@@ -80,6 +85,7 @@ class Surrogate:
         self.network.save(folder / NETWORK_FOLDER)
         content = {
             "hyperparameters": self.hyperparameters.to_json(),
+            "recalibration": self.recalibration.to_json(),
             "scaler": self.scaler.to_json(),
         }
         (folder / GP_FILE).write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
@@ -127,6 +133,7 @@ def load_surrogate(path: Path) -> Surrogate | None:
     try:
         content = json.loads((path / GP_FILE).read_bytes())
         hyperparameters = Hyperparameters.from_json(content["hyperparameters"])
+        recalibration = Recalibration.from_json(content["recalibration"])
         scaler = LatentScaler.from_json(content["scaler"])
         table = pq.read_table(path / LABELLED_FILE)
         refuse_objects(table.schema)
@@ -137,7 +144,19 @@ def load_surrogate(path: Path) -> Surrogate | None:
         raise InputError(
             f"{path} holds no whole surrogate ({error}); finish the run with --resume, or train again"
         ) from None
-    return Surrogate(network, scaler, hyperparameters, ids, latents, labels)
+    return Surrogate(network, scaler, hyperparameters, ids, latents, labels, recalibration)
+
+
+def gp_content(fit: FitResult, scaler: LatentScaler) -> dict[str, Any]:
+    """What the file of a Gaussian process holds: its numbers, and how they were found."""
+    return {
+        "hyperparameters": fit.hyperparameters.to_json(),
+        "recalibration": fit.recalibration.to_json(),
+        "scaler": scaler.to_json(),
+        "trace": [asdict(step) for step in fit.trace],
+        "seconds": fit.seconds,
+        "warnings": list(fit.warnings),
+    }
 
 
 def labelled_table(ids: Sequence[str], latents: LatentArray, labels: FloatArray) -> pa.Table:

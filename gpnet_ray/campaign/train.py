@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import ray
 
-from gpnet_ray.actors.cluster import actor_options, connected, kill_actors, wait_until_ready
+from gpnet_ray.actors.cluster import connected, kill_actors
 from gpnet_ray.actors.gp_worker import GpWorker
+from gpnet_ray.actors.placement import Placement, reserved
 from gpnet_ray.campaign.preparation import Problem, screen
 from gpnet_ray.campaign.pretraining import with_pretrained
 from gpnet_ray.campaign.stages import NetworkStage
@@ -19,12 +20,11 @@ from gpnet_ray.errors import InputError
 from gpnet_ray.gnn.network_state import NetworkState
 from gpnet_ray.gp.scaling import LatentScaler
 from gpnet_ray.progress import NullProgress, Progress
-from gpnet_ray.types import FloatArray
+from gpnet_ray.types import BoolArray, FloatArray
 
 if TYPE_CHECKING:
     from gpnet_ray.gnn.records import EpochRecord
     from gpnet_ray.gp.fit_records import FitResult
-    from gpnet_ray.gp.hyperparameters import Hyperparameters
 
 __all__ = ["TrainedSurrogate", "train_network", "train_surrogate"]
 
@@ -54,7 +54,11 @@ def train_network(
     config, initial = with_pretrained(config or Config())
     progress = progress or NullProgress()
     problem, targets = _labelled(dataset, config, progress)
-    with connected(config.resources), _stage(config, progress) as stage:
+    with (
+        connected(config.resources),
+        reserved(config.resources, most_shards=0) as place,
+        NetworkStage(config, progress, place) as stage,
+    ):
         state, _ = _train(stage, problem, targets, initial)
     return state
 
@@ -64,8 +68,8 @@ def train_surrogate(
 ) -> TrainedSurrogate:
     """Train a MEGNet on all rows of a dataset and fit the Gaussian process to its latents.
 
-    The network has seen the rows that the process is fitted to, so that σ tends to be too small
-    (a share of ``training.validation_fraction`` of them was held out of its training).
+    The network has seen the rows that the process is fitted to, so that σ would be too small; it is
+    recalibrated on the share of ``training.validation_fraction`` that was held out of its training.
 
     Args:
         dataset: Labelled crystals.
@@ -78,15 +82,24 @@ def train_surrogate(
     config, initial = with_pretrained(config or Config())
     progress = progress or NullProgress()
     problem, targets = _labelled(dataset, config, progress)
-    with connected(config.resources):
-        with _stage(config, progress) as stage:
+    with connected(config.resources), reserved(config.resources, most_shards=0) as place:
+        with NetworkStage(config, progress, place) as stage:
             state, history = _train(stage, problem, targets, initial)
             latents = stage.featurize(state, problem.graphs)
         scaler = LatentScaler.fit(
             latents.latents, config.gp.latent_scaling, projection=config.gp.latent_projection
         )
-        hyperparameters = _fit(scaler.transform(latents.latents), targets, config, progress)
-    surrogate = Surrogate(state, scaler, hyperparameters, latents.ids, latents.latents, targets)
+        X, held_out = scaler.transform(latents.latents), state.held_out(latents.ids)
+        fit = _fit(X, targets, held_out, config, progress, place)
+    surrogate = Surrogate(
+        state,
+        scaler,
+        fit.hyperparameters,
+        latents.ids,
+        latents.latents,
+        targets,
+        fit.recalibration,
+    )
     return TrainedSurrogate(surrogate, tuple(history), problem.rejected)
 
 
@@ -99,10 +112,6 @@ def _labelled(
     return problem, problem.dataset.targets
 
 
-def _stage(config: Config, progress: Progress) -> NetworkStage:
-    return NetworkStage(config, progress, actor_options(config.resources, n_actors=1, gpu=True))
-
-
 def _train(
     stage: NetworkStage, problem: Problem, targets: FloatArray, initial: NetworkState | None
 ) -> tuple[NetworkState, list[EpochRecord]]:
@@ -110,16 +119,22 @@ def _train(
     return stage.train(problem.graphs, targets, target=kept.target, unit=kept.unit, initial=initial)
 
 
-def _fit(X: FloatArray, y: FloatArray, config: Config, progress: Progress) -> Hyperparameters:
-    options = actor_options(config.resources, n_actors=1, gpu=True)
-    worker = ray.remote(GpWorker).options(**options).remote((), X[:0], y[:0])
+def _fit(
+    X: FloatArray,
+    y: FloatArray,
+    held_out: BoolArray,
+    config: Config,
+    progress: Progress,
+    place: Placement,
+) -> FitResult:
+    worker = ray.remote(GpWorker).options(**place.options("gp")).remote((), X[:0], y[:0])
     try:
-        wait_until_ready([worker], options, config.resources)
+        place.wait_until_ready([worker])
         with progress.task("Fitting the GP", total=1, unit="fits") as task:
-            fit: FitResult = ray.get(worker.fit.remote(X, y, config.gp, config.seed))
+            fit: FitResult = ray.get(worker.fit.remote(X, y, held_out, config.gp, config.seed))
             task.advance()
     finally:
         kill_actors([worker])
     for warning in fit.warnings:
         progress.line(f"Warning: {warning}")
-    return fit.hyperparameters
+    return fit

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from io import BytesIO
@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from gpnet_ray.config import NetworkConfig
 from gpnet_ray.errors import InputError
 from gpnet_ray.gnn.architecture import weight_shapes
+from gpnet_ray.types import BoolArray
 
 __all__ = ["NETWORK_FILE", "NetworkState", "load_network_state"]
 
@@ -45,6 +46,8 @@ class NetworkState:
         target_scale: what it was divided by then, in its unit; positive.
         target: name of the property.
         unit: its unit.
+        held_out_ids: the materials that its training set aside and no weight was fitted to; on them σ is
+            recalibrated. Predictions do not depend on them.
 
     Raises:
         InputError: weights that do not fit the configuration, or a scaling that is not a number.
@@ -56,6 +59,7 @@ class NetworkState:
     target_scale: float
     target: str
     unit: str
+    held_out_ids: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_weights(self.weights, self.config)
@@ -73,6 +77,11 @@ class NetworkState:
             digest.update(np.ascontiguousarray(self.weights[name], dtype="<f4").tobytes())
         return digest.hexdigest()
 
+    def held_out(self, ids: Sequence[str]) -> BoolArray:
+        """Which of some materials the training set aside, bool (n,) in their order."""
+        kept = set(self.held_out_ids)
+        return np.array([i in kept for i in ids], dtype=np.bool_)
+
     def save(self, folder: Path) -> None:
         """Write the network into ``folder``; what was there before stays whole until the last moment.
 
@@ -87,6 +96,7 @@ class NetworkState:
             "format": _FORMAT,
             "version": _VERSION,
             **self._description(),
+            "held_out_ids": list(self.held_out_ids),
             "weights_file": weights_file,
             "weights_sha256": checksum,
         }
@@ -140,6 +150,8 @@ def load_network_state(folder: Path) -> NetworkState:
             target_scale=float(description["target_scale"]),
             target=str(description["target"]),
             unit=str(description["unit"]),
+            # Networks that were saved before it was kept do not have it.
+            held_out_ids=tuple(map(str, description.get("held_out_ids", ()))),
         )
     except ValidationError as error:
         raise InputError(f"{path} holds no valid network configuration: {error}") from error

@@ -171,6 +171,7 @@ class Trainer:
             target_scale=self._scale,
             target=self._target,
             unit=self._unit,
+            held_out_ids=self.validation_ids,
         )
 
     def checkpoint(self) -> TrainingCheckpoint:

@@ -18,8 +18,9 @@ from gpnet_ray.config import GpConfig
 from gpnet_ray.errors import InputError
 from gpnet_ray.gp.fit_records import FitResult, FitStep
 from gpnet_ray.gp.hyperparameters import Hyperparameters
-from gpnet_ray.gp.likelihood import Likelihood, LikelihoodValue
+from gpnet_ray.gp.likelihood import ConditionalLikelihood, Likelihood, LikelihoodValue
 from gpnet_ray.gp.optimisers import minimise_adam, minimise_lbfgs
+from gpnet_ray.gp.recalibration import Recalibration
 from gpnet_ray.gp.scaling import finite_latents
 from gpnet_ray.seeds import generator
 from gpnet_ray.tensorflow_devices import use_memory_growth
@@ -37,25 +38,33 @@ _START_FACTOR = 10.0
 
 
 def fit_hyperparameters(
-    X: npt.ArrayLike, y: npt.ArrayLike, *, config: GpConfig, seed: int = 0
+    X: npt.ArrayLike,
+    y: npt.ArrayLike,
+    *,
+    config: GpConfig,
+    seed: int = 0,
+    held_out: npt.ArrayLike | None = None,
 ) -> FitResult:
-    """Fit the hyperparameters on labelled points, by maximum marginal likelihood.
+    """Fit the hyperparameters on labelled points, by maximum likelihood; σ is left as it comes out.
 
     Args:
         X: Scaled latents, shape (n, d).
         y: Labels, shape (n,), target's unit.
         config: Kernel, mean, noise, and how to search.
         seed: Seed of the starts after the first.
+        held_out: Which rows were held out of the network's training, bool (n,); needed where
+            ``config.fit_rows`` is ``held-out``.
 
     Raises:
         InputError: fewer than two points, latents or labels that are not finite or do not fit
-            together, all labels equal, all latents equal.
+            together, all labels equal, all latents equal; no row held out, or fewer than two others,
+            where their likelihood is asked for.
         NumericalError: a covariance matrix that cannot be factorised.
     """
     use_memory_growth()
     start = time.perf_counter()
     latents, labels = _checked(X, y)
-    likelihood = Likelihood(config.kernel, latents, labels, constant_mean=config.mean == "constant")
+    likelihood = _likelihood(latents, labels, held_out, config)
     distances = np.asarray(likelihood.distances)
     apart = distances[distances > 0]
     if not apart.size:
@@ -78,7 +87,7 @@ def fit_hyperparameters(
 class _Search:
     """The minimisation over log amplitude, log length scale(s) and log noise; remembers everything."""
 
-    likelihood: Likelihood
+    likelihood: Likelihood | ConditionalLikelihood
     config: GpConfig
     seed: int
     spread: float
@@ -132,7 +141,9 @@ class _Search:
             warnings.append(
                 f"a variance of {self.values[best].jitter:.3g} was added to the diagonal of the covariance to factorise it; the fitted noise is too small for points this close"
             )
-        return FitResult(hyperparameters, tuple(self.trace), seconds, tuple(warnings))
+        return FitResult(
+            hyperparameters, Recalibration(), tuple(self.trace), seconds, tuple(warnings)
+        )
 
     def _objective(self, log_parameters: FloatArray) -> tuple[float, FloatArray]:
         amplitude, lengths, noise_std = self._split(np.exp(log_parameters).tolist())
@@ -191,6 +202,23 @@ class _Search:
                         f"{name} ended at its {side} bound {np.exp(bound):.4g}: the labels do not determine it; check the latents and the target"
                     )
         return warnings
+
+
+def _likelihood(
+    X: FloatArray, y: FloatArray, held_out: npt.ArrayLike | None, config: GpConfig
+) -> Likelihood | ConditionalLikelihood:
+    constant = config.mean == "constant"
+    if config.fit_rows == "labelled":
+        return Likelihood(config.kernel, X, y, constant_mean=constant)
+    held = np.zeros(len(y), np.bool_) if held_out is None else np.asarray(held_out, np.bool_)
+    n_held = int(held.sum())
+    if n_held == 0 or len(y) - n_held < 2:
+        raise InputError(
+            f"{n_held} of {len(y)} labelled rows were held out of the network's training; a fit on held-out"
+            " rows takes at least 1 and 2 others: set gp.fit_rows to labelled, or change"
+            " training.validation_fraction"
+        )
+    return ConditionalLikelihood(config.kernel, X, y, held, constant_mean=constant)
 
 
 def _checked(X: npt.ArrayLike, y: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gpnet_ray.gp.hyperparameters import Hyperparameters
+from gpnet_ray.gp.recalibration import Recalibration
 
 __all__ = ["FitResult", "FitStep"]
 
@@ -15,7 +16,8 @@ class FitStep:
 
     Attributes:
         evaluation: Its number, from 1.
-        negative_log_likelihood: Of all n labels, without a penalty.
+        negative_log_likelihood: Of all n labels, or of the held-out ones given the others
+            (``gp.fit_rows``), without a penalty.
         amplitude: Target's unit.
         length_scale: In units of the scaled latent space; one, or one a dimension.
         noise_std: Target's unit.
@@ -35,13 +37,16 @@ class FitResult:
     """The fitted hyperparameters and how they were found.
 
     Attributes:
-        hyperparameters: Those of the smallest negative log likelihood (with penalty) seen.
-        trace: Every evaluation, in order.
+        hyperparameters: Those of the smallest negative log likelihood (with penalty) seen; amplitude and
+            noise multiplied by ``recalibration.scale``.
+        recalibration: What was found on the held-out rows.
+        trace: Every evaluation, in order, before the recalibration.
         seconds: Wall time.
         warnings: What a user should know: a parameter at a bound, jitter, a search cut short.
     """
 
     hyperparameters: Hyperparameters
+    recalibration: Recalibration
     trace: tuple[FitStep, ...]
     seconds: float
     warnings: tuple[str, ...]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from gpnet_ray.config import KERNELS
@@ -55,6 +55,11 @@ class Hyperparameters:
     def lengths(self) -> tuple[float, ...]:
         """The length scale as a tuple: of one number, or of one a latent dimension."""
         return self.length_scale if isinstance(self.length_scale, tuple) else (self.length_scale,)
+
+    def with_sigma_times(self, factor: float) -> Hyperparameters:
+        """The process whose every σ is ``factor`` times as large, and whose means are the same."""
+        amplitude, noise_std = self.amplitude * factor, self.noise_std * factor
+        return replace(self, amplitude=amplitude, noise_std=noise_std)
 
     def to_json(self) -> dict[str, Any]:
         """Return a dict of JSON types."""

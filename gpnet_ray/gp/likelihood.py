@@ -16,9 +16,9 @@ import tensorflow as tf
 
 from gpnet_ray.gp.kernels import kernel_of_distance, metric_of, pairwise_distances
 from gpnet_ray.gp.linear_algebra import cholesky_with_jitter, gram_of_lower, invert_lower
-from gpnet_ray.types import FloatArray
+from gpnet_ray.types import BoolArray, FloatArray
 
-__all__ = ["Likelihood", "LikelihoodValue"]
+__all__ = ["ConditionalLikelihood", "Likelihood", "LikelihoodValue"]
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,47 @@ class Likelihood:
         centred = Z - Z.mean(axis=0)
         squares = np.sum((W.sum(axis=0) + W.sum(axis=1))[:, np.newaxis] * centred**2, axis=0)
         return [float(v) for v in 2 * np.sum(centred * (W @ centred), axis=0) - squares]
+
+
+class ConditionalLikelihood:
+    """−log p(y_held | y_rest), as a function of the hyperparameters: what is held out is predicted from the rest.
+
+    It is the difference of two marginal likelihoods, of all rows and of the rest. Each has the
+    constant mean that is best for it.
+
+    Args:
+        kernel: Name of the kernel.
+        X: Scaled latents, float64 (n, d).
+        y: Labels, float64 (n,), target's unit.
+        held_out: Which rows are predicted, bool (n,); at least one, and two or more others.
+        constant_mean: As for :class:`Likelihood`.
+    """
+
+    def __init__(
+        self, kernel: str, X: FloatArray, y: FloatArray, held_out: BoolArray, *, constant_mean: bool
+    ) -> None:
+        rest = ~held_out
+        self._all = Likelihood(kernel, X, y, constant_mean=constant_mean)
+        self._rest = Likelihood(kernel, X[rest], y[rest], constant_mean=constant_mean)
+        self.distances = self._all.distances
+
+    @property
+    def n(self) -> int:
+        """Number of labels that are predicted."""
+        return self._all.n - self._rest.n
+
+    def __call__(
+        self, amplitude: float, length_scale: float | Sequence[float], noise_std: float
+    ) -> LikelihoodValue:
+        """Evaluate as :meth:`Likelihood.__call__`; the mean is that of all rows."""
+        whole = self._all(amplitude, length_scale, noise_std)
+        rest = self._rest(amplitude, length_scale, noise_std)
+        return LikelihoodValue(
+            whole.negative_log_likelihood - rest.negative_log_likelihood,
+            whole.gradient - rest.gradient,
+            whole.mean,
+            max(whole.jitter, rest.jitter),
+        )
 
 
 def _kernel_with_exact_diagonal(

@@ -27,6 +27,7 @@ from gpnet_ray.errors import RunFolderError
 from gpnet_ray.gnn.network_state import NetworkState
 from gpnet_ray.gp.fit_records import FitResult
 from gpnet_ray.gp.hyperparameters import Hyperparameters
+from gpnet_ray.gp.recalibration import Recalibration
 from gpnet_ray.gp.scaling import LatentScaler
 
 
@@ -62,10 +63,12 @@ class Stage:
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
     made = Stage()
-    fitted = FitResult(Hyperparameters("laplacian", 0.3, 1.0, 0.01, -4.0), (), 0.0, ())
+    fitted = FitResult(
+        Hyperparameters("laplacian", 0.3, 1.0, 0.01, -4.0), Recalibration(), (), 0.0, ()
+    )
     monkeypatch.setattr(ask_tell_setup, "connected", lambda resources: nullcontext())
     monkeypatch.setattr(ask_tell_setup, "_stage", lambda config, progress: made)
-    monkeypatch.setattr(ask_tell_setup, "_fit", lambda X, y, config: fitted)
+    monkeypatch.setattr(ask_tell_setup, "_fit", lambda *_: fitted)
     return made
 
 

@@ -21,6 +21,7 @@ from gpnet_ray.campaign.stages import Latents
 from gpnet_ray.data.splits import Split
 from gpnet_ray.gp.fit_records import FitResult
 from gpnet_ray.gp.hyperparameters import Hyperparameters
+from gpnet_ray.gp.recalibration import Recalibration
 from gpnet_ray.gp.scaling import LatentScaler
 from gpnet_ray.oracles.ionic import IonicOracle
 from gpnet_ray.progress import NullProgress
@@ -37,7 +38,7 @@ def test_all_strategies_start_from_one_fit_though_their_actors_were_away_in_betw
         # Another amplitude every time, as the rounding of a second fit may give.
         fits.append(1.0 + len(fits))
         hyperparameters = Hyperparameters("laplacian", fits[-1], 1.0, 0.1, 0.0)
-        return ray.put(FitResult(hyperparameters, (), 0.1, ()))
+        return ray.put(FitResult(hyperparameters, Recalibration(), (), 0.1, ()))
 
     monkeypatch.setattr(Scorers, "release", lambda self: setattr(self, "_in_use", None))
     monkeypatch.setattr(
@@ -51,7 +52,9 @@ def test_all_strategies_start_from_one_fit_though_their_actors_were_away_in_betw
     context = RunContext(config, folder, IonicOracle(), NullProgress())
     vectors = np.array([[0.0, 1.0], [1.0, 0.0], [0.5, 0.2]], dtype=np.float32)
     latents = Latents(tuple(LABELS), vectors, np.zeros(3))
-    network: Any = SimpleNamespace(unit="eV/atom", fingerprint=lambda: "first")
+    network: Any = SimpleNamespace(
+        unit="eV/atom", fingerprint=lambda: "first", held_out=lambda ids: np.zeros(len(ids), bool)
+    )
     scaler = LatentScaler.fit(vectors, "min-max")
 
     def representation(key: tuple[str, int]) -> Representation:

@@ -71,6 +71,20 @@ def test_a_new_process_reads_exactly_what_was_written(state, tmp_path):
             assert np.abs(read[name] - state.weights[name]).max() == 0.0
 
 
+def test_what_was_held_out_is_kept_and_is_no_part_of_what_predicts(state, tmp_path):
+    kept = dataclasses.replace(state, held_out_ids=("b", "a"))
+    kept.save(tmp_path / "network")
+    read = load_network_state(tmp_path / "network")
+    assert read.held_out_ids == ("b", "a")
+    assert read.held_out(["a", "c", "b"]).tolist() == [True, False, True]
+    assert read.fingerprint() == state.fingerprint()
+    # Networks that were saved before it was kept: nothing is known to be held out.
+    description = json.loads((tmp_path / "network" / NETWORK_FILE).read_text())
+    del description["held_out_ids"]
+    (tmp_path / "network" / NETWORK_FILE).write_text(json.dumps(description))
+    assert load_network_state(tmp_path / "network").held_out_ids == ()
+
+
 def test_the_fingerprint_tells_any_two_networks_apart(state):
     name = "readout_1/bias"
     changed = {**state.weights, name: state.weights[name] + np.float32(1e-6)}

@@ -76,6 +76,7 @@ def test_scaling_sees_the_train_part_alone_and_validation_is_held_out(
     value = dict(zip(graphs.ids, learnable_targets, strict=True))
     y = np.array([value[name] for name in trainer.train_ids])
     state = trainer.best_state()
+    assert state.held_out_ids == trainer.validation_ids
     assert state.target_mean == pytest.approx(y.mean(), rel=1e-12)
     assert state.target_scale == pytest.approx(y.std(), rel=1e-12)
 
