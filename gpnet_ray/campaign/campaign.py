@@ -31,7 +31,7 @@ from gpnet_ray.campaign.preparation import (
 )
 from gpnet_ray.campaign.pretraining import with_pretrained
 from gpnet_ray.campaign.ray_errors import ray_errors_explained
-from gpnet_ray.campaign.records import write_arms, write_run
+from gpnet_ray.campaign.records import write_arms, write_materials, write_run
 from gpnet_ray.campaign.run_folder import RunFolder
 from gpnet_ray.campaign.scorers import Scorers
 from gpnet_ray.config import Config
@@ -177,6 +177,7 @@ class Campaign:
             split = split.without({r.material_id for r in without_label})
             check_pool_is_large_enough(problem, context.config, split)
         context.folder.write_rejected(problem.rejected)
+        write_materials(context, problem, split, reference)
         networks = Networks(context, problem, split, reference, journal)
         first = networks.first(self._network)
         scorers = stack.enter_context(Scorers(context, split, reference, journal))

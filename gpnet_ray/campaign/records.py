@@ -13,6 +13,7 @@ from gpnet_ray.campaign.preparation import Problem, values_of
 from gpnet_ray.campaign.stages import Latents
 from gpnet_ray.campaign.surrogate import labelled_table
 from gpnet_ray.campaign.tables import (
+    materials_table,
     metrics_table,
     picks_table,
     predictions_table,
@@ -20,7 +21,15 @@ from gpnet_ray.campaign.tables import (
 )
 from gpnet_ray.data.splits import Split
 
-__all__ = ["write_arms", "write_run"]
+__all__ = ["write_arms", "write_materials", "write_run"]
+
+
+def write_materials(
+    context: RunContext, problem: Problem, split: Split, reference: Mapping[str, float]
+) -> None:
+    """Write who takes part: what maps and comparisons with the pool are made of."""
+    table = materials_table(split, problem.dataset.formulas(), reference)
+    context.folder.write_table(context.folder.materials, table, unit=problem.dataset.unit)
 
 
 def write_arms(

@@ -56,6 +56,7 @@ class RunFolder(NetworkFiles):
         self.split = path / "split.json"
         self.rejected = path / "rejected.csv"
         self.reference = path / "reference.parquet"
+        self.materials = path / "materials.parquet"
         self.journal = path / "journal.jsonl"
         self.metrics = path / "metrics.parquet"
         self.picks = path / "picks.parquet"

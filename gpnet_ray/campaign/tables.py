@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from gpnet_ray.campaign.arm_record import ArmResult
 from gpnet_ray.campaign.stages import Latents
+from gpnet_ray.data.splits import Split
 from gpnet_ray.latent_columns import latent_column, latent_matrix
 from gpnet_ray.types import FloatArray
 
@@ -22,6 +23,7 @@ __all__ = [
     "history_table",
     "latents_from_table",
     "latents_table",
+    "materials_table",
     "metrics_table",
     "picks_table",
     "predictions_table",
@@ -49,6 +51,23 @@ def history_table(history: Iterable[EpochRecord]) -> pa.Table:
 def reference_table(values: Mapping[str, float]) -> pa.Table:
     """The true target of every material, where it is known beforehand."""
     return pa.table({"material_id": list(values), "target": list(values.values())})
+
+
+def materials_table(
+    split: Split, formula_of: Mapping[str, str], targets: Mapping[str, float]
+) -> pa.Table:
+    """One row a material: formula, part of the split, and the true target where it is known beforehand."""
+    parts = (("train", split.train), ("pool", split.pool), ("test", split.test))
+    rows = [(i, formula_of[i], part, targets.get(i)) for part, ids in parts for i in ids]
+    ids, formulas, part, target = zip(*rows, strict=True)
+    return pa.table(
+        {
+            "material_id": pa.array(ids, pa.string()),
+            "formula": pa.array(formulas, pa.string()),
+            "part": pa.array(part, pa.string()),
+            "target": pa.array(target, pa.float64()),
+        }
+    )
 
 
 def latents_table(latents: Latents) -> pa.Table:
