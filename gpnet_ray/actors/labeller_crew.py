@@ -80,27 +80,53 @@ class LabellerCrew:
         labellers: Sequence[Any],
         hire: Callable[[], Any],
         *,
+        size: int | None = None,
         time_limit_seconds: float | None = None,
         start_deadline_seconds: float = 120.0,
         notify: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Take over labellers.
+        """Take over labellers, and hire more.
 
         Args:
-            labellers: Handles of the actors to begin with.
+            labellers: Handles of actors that run already.
             hire: Starts one more of them.
+            size: How many there shall be; those that have no place at first join when there is one. Left
+                out: as many as there are.
             time_limit_seconds: How long a message may take before its labeller is killed.
             start_deadline_seconds: How long to wait, when none is left, for a new one to start.
             notify: Told in one line about each labeller that was lost.
         """
         self._hire, self._notify = hire, notify
         self._limit, self._start_deadline = time_limit_seconds, start_deadline_seconds
-        self._size = len(labellers)
+        self._size = len(labellers) if size is None else size
         self._idle: list[Any] = list(labellers)
         self._warm: set[Any] = set()
         self._working: dict[Any, _Errand] = {}
         self._starting: dict[Any, tuple[Any, float]] = {}
         self._starts_in_vain = 0
+        self._why_in_vain = ""
+        self._spoke_of: set[Any] = set()
+        for _ in range(self._size - len(labellers)):
+            self._start_one()
+
+    def wait_for_one(self) -> bool:
+        """Wait until a labeller is ready for work; false where none has a place within the deadline.
+
+        Raises:
+            ClusterError: their processes die as they start.
+        """
+        while not self._idle:
+            if not self._starting:
+                raise ClusterError(
+                    f"no labeller starts ({self._why_in_vain}); mend what kills the oracle's process"
+                )
+            last = max(deadline for _, deadline in self._starting.values())
+            patience = max(0.0, last - time.monotonic())
+            done, _ = ray.wait([*self._starting], num_returns=1, timeout=patience)
+            if not done:
+                return False
+            self._welcome(done[0])
+        return True
 
     def __len__(self) -> int:
         """How many labellers there are meant to be."""
@@ -133,6 +159,7 @@ class LabellerCrew:
         until = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         while True:
             self._check_somebody_is_left()
+            self._speak_of_those_without_a_place()
             hanging = self._kill_one_that_hangs()
             if hanging is not None:
                 return hanging
@@ -216,13 +243,24 @@ class LabellerCrew:
             ray.get(ping)
         except ray.exceptions.RayError as error:
             self._starts_in_vain += 1
-            self._notify(f"Warning: a new labeller did not start ({_in_short(error)})")
+            self._why_in_vain = _in_short(error)
+            self._notify(f"Warning: a new labeller did not start ({self._why_in_vain})")
             if self._starts_in_vain < STARTS_IN_VAIN:
                 self._start_one()
             return False
         self._starts_in_vain = 0
         self._idle.append(labeller)
         return True
+
+    def _speak_of_those_without_a_place(self) -> None:
+        now = time.monotonic()
+        late = {ping for ping, (_, deadline) in self._starting.items() if deadline <= now}
+        if not late <= self._spoke_of:
+            self._notify(
+                f"Warning: {len(late)} of {self._size} labellers have no place yet; they join when nodes"
+                " come or other jobs end"
+            )
+        self._spoke_of |= late
 
     def _check_somebody_is_left(self) -> None:
         if self._idle or self._working:

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import ray
 
-from gpnet_ray.actors.cluster import actor_options, connected, kill_actors, wait_until_ready
+from gpnet_ray.actors.cluster import connected, kill_actors
 from gpnet_ray.actors.gp_worker import GpWorker
+from gpnet_ray.actors.placement import reserved
 from gpnet_ray.actors.pool_shard import PoolShard
 from gpnet_ray.campaign.planning import Planner
 from gpnet_ray.campaign.stages import Latents
@@ -164,19 +165,18 @@ class Scoring:
             return
         resources = self._config.resources
         self._stack.enter_context(connected(resources))
-        n_shards = max(1, min(resources.shards, len(self._candidates)))
-        threads = max(1, int(ray.cluster_resources().get("CPU", 1)) // n_shards)
-        options = actor_options(resources, n_actors=1 + n_shards, gpu=True)
-        shard_options = actor_options(resources, n_actors=1 + n_shards, gpu=True, threads=threads)
+        most = max(1, len(self._candidates))
+        place = self._stack.enter_context(reserved(resources, most_shards=most))
         X, test = self._representation.X, tuple(self._test)
         y = np.array(list(self._test.values()), dtype=np.float64)
-        gp = ray.remote(GpWorker).options(**options).remote(test, X(test), y)
-        shard = ray.remote(PoolShard).options(**shard_options)
-        dealt = [self._candidates[number::n_shards] for number in range(n_shards)]
-        dtype = self._config.gp.columns_dtype
-        shards = [shard.remote(ids, X(ids), None, dtype) for ids in dealt]
+        gp = ray.remote(GpWorker).options(**place.options("gp")).remote(test, X(test), y)
+        dtype, shards = self._config.gp.columns_dtype, []
+        for number in range(place.n_shards):
+            ids = self._candidates[number :: place.n_shards]
+            shard = ray.remote(PoolShard).options(**place.options("shard", number))
+            shards.append(shard.remote(ids, X(ids), None, dtype))
         self._stack.callback(kill_actors, [gp, *shards])
-        wait_until_ready([gp, *shards], options, resources)
+        place.wait_until_ready([gp, *shards])
         self._gp, self._shards, self._labelled = gp, shards, {}
 
     def _begin(self, labelled: Mapping[str, float], *, n_more: int) -> None:

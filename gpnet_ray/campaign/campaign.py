@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.parquet as pq
 
 from gpnet_ray.actors.cluster import connected
+from gpnet_ray.actors.placement import reserved
 from gpnet_ray.campaign.arm import Arm
 from gpnet_ray.campaign.arm_record import ArmResult
 from gpnet_ray.campaign.ask_tell import AskTellCampaign
@@ -169,6 +170,9 @@ class Campaign:
         stack: ExitStack,
     ) -> None:
         context = self._context
+        resources = context.config.resources
+        # Before anything is bought: a place for what comes after it.
+        context.placement = stack.enter_context(reserved(resources, labellers=resources.labellers))
         desk = open_desk(context, problem, journal, stack)
         split = self._read_or_draw_split(problem)
         reference, without_label = true_values(context, problem, split, desk)

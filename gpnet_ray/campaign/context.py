@@ -6,9 +6,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
-from gpnet_ray.actors.cluster import actor_options
+from gpnet_ray.actors.placement import Placement
 from gpnet_ray.campaign.history import RunHistory
 from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.run_folder import RunFolder
@@ -30,6 +29,7 @@ class RunContext:
         oracle: Where labels come from.
         progress: Where progress is shown.
         initial: The pretrained network that the first training starts from, where there is one.
+        placement: The places of the actors, once they are reserved.
         journal: The run's journal, once it is open.
         history: What the journal held when it was opened.
         timings: Wall time of every stage (s), in the order in which they ended. A stage that an
@@ -41,15 +41,17 @@ class RunContext:
     oracle: Oracle
     progress: Progress
     initial: NetworkState | None = None
+    placement: Placement | None = None
     journal: Journal | None = None
     history: RunHistory = field(default_factory=RunHistory)
     timings: dict[str, float] = field(default_factory=dict)
 
-    def actor_options(self, *, gpu: bool, threads: int | None = None) -> dict[str, Any]:
-        """Ray options of one actor, with room for all that are alive at the same time."""
-        resources = self.config.resources
-        n_actors = resources.labellers + 1 + resources.shards
-        return actor_options(resources, n_actors=n_actors, gpu=gpu, threads=threads)
+    @property
+    def place(self) -> Placement:
+        """Where the actors are put."""
+        if self.placement is None:
+            raise RuntimeError("no place for actors is reserved yet")
+        return self.placement
 
     @contextmanager
     def timed(self, stage: str) -> Iterator[None]:

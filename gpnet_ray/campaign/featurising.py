@@ -17,7 +17,14 @@ import pyarrow as pa
 import ray
 import ray.exceptions
 
-from gpnet_ray.actors.cluster import actor_options
+from gpnet_ray.actors.placement import (
+    ROUNDING,
+    Ask,
+    actor_environment,
+    cluster_nodes,
+    largest_share,
+    wait_for_place,
+)
 from gpnet_ray.actors.pool_featurizer import PoolFeaturizer
 from gpnet_ray.campaign.pool_sources import ROWS_PER_BLOCK, PoolSource
 from gpnet_ray.campaign.ray_errors import ray_errors_explained
@@ -32,7 +39,7 @@ __all__ = ["featurise"]
 
 TRY_AGAIN = (
     "Run the command again; if it comes back, give each process more memory with fewer actors"
-    " (resources.threads_per_featurizer)"
+    " (resources.featurizer.cpus)"
 )
 
 BLOCK_MEBIBYTES = 8
@@ -63,19 +70,18 @@ def featurise(
     Raises:
         ClusterError: a process of the cluster was lost, and again after Ray had started it anew.
     """
-    n_actors = _n_actors(resources, source.total)
-    # One more: a share of a CPU is left for what reads or generates the blocks.
-    options = actor_options(
-        resources, n_actors=n_actors + 1, gpu=True, threads=resources.threads_per_featurizer
-    )
+    n_actors, ask, threads = _actors(resources, source.total)
+    environment = actor_environment(ask, threads)
     with _quiet_ray_data(), ray_errors_explained(TRY_AGAIN):
-        featurised = source.open(options["num_cpus"]).map_batches(
+        featurised = source.open(min(1.0, ask.cpus)).map_batches(
             PoolFeaturizer,
             fn_constructor_args=(network, surrogate),
             batch_format="pyarrow",
             batch_size=ROWS_PER_BLOCK,
             compute=ray.data.ActorPoolStrategy(size=n_actors),
-            **options,
+            num_cpus=ask.cpus,
+            num_gpus=ask.gpus,
+            runtime_env={"env_vars": environment},
         )
         with progress.task("Featurising", total=source.total, unit="crystals") as task:
             task.advance(len(source.rejected))
@@ -84,14 +90,27 @@ def featurise(
                 task.advance(table.num_rows)
 
 
-def _n_actors(resources: ResourcesConfig, total: int) -> int:
-    """One an available share of a GPU, or as many as the CPUs have threads for; no more than blocks."""
-    cluster = ray.cluster_resources()
-    if resources.gpus_per_actor:
-        possible = int(cluster.get("GPU", 0) / resources.gpus_per_actor)
-    else:
-        possible = int(cluster.get("CPU", 1)) // resources.threads_per_featurizer
-    return max(1, min(possible, -(-total // ROWS_PER_BLOCK)))
+def _actors(resources: ResourcesConfig, total: int) -> tuple[int, Ask, int]:
+    """How many actors there are, what each asks for, and its threads.
+
+    One for every GPU (or share of one), or as many as the CPUs have threads for; no more than blocks.
+
+    Raises:
+        ClusterError: there is no place for a single one within the deadline.
+    """
+    wanted = resources.featurizer
+    has_gpus = any(node.gpus >= 1 for node in cluster_nodes())
+    gpus = wanted.gpus if wanted.gpus is not None else float(has_gpus)
+    cpus = wanted.cpus or 1.0
+    wait_for_place("the actors that featurise have", Ask(cpus, gpus), resources)
+    nodes = cluster_nodes()
+    possible = sum(
+        int((node.gpus / gpus if gpus else node.cpus / cpus) + ROUNDING) for node in nodes
+    )
+    n_actors = max(1, min(possible, -(-total // ROWS_PER_BLOCK)))
+    # One more: a share of a CPU is left for what reads or generates the blocks.
+    share = largest_share(n_actors + 1, nodes, at_most=cpus)
+    return n_actors, Ask(share, gpus), max(1, int(cpus))
 
 
 @contextmanager

@@ -8,9 +8,9 @@ from typing import Any
 
 import ray
 
-from gpnet_ray.actors.cluster import check_place, wait_until_ready
 from gpnet_ray.actors.labeller import Labeller
 from gpnet_ray.actors.labeller_crew import LabellerCrew
+from gpnet_ray.actors.placement import no_place
 from gpnet_ray.campaign.context import RunContext
 from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.label_desk import LabelDesk, check_failures
@@ -29,29 +29,29 @@ def open_desk(
 ) -> LabelDesk:
     """Start the labeller actors and open the desk that hands materials to them.
 
+    One that has its place is enough to begin with; the others join as nodes come or other jobs end.
+
     Raises:
-        ClusterError: there is no place for the labellers, or for the actors that need GPUs later on.
+        ClusterError: no labeller has a place within the deadline.
     """
     resources, settings = context.config.resources, context.config.labels
-    if resources.gpus_per_actor:
-        # Before anything is bought: the Gaussian process and the shards, side by side.
-        check_place(1 + resources.shards, context.actor_options(gpu=True), resources)
-    options = context.actor_options(gpu=False)
-    oracle = ray.put(context.oracle)
+    place, oracle = context.place, ray.put(context.oracle)
 
     def hire() -> Any:
-        return ray.remote(Labeller).options(**options).remote(oracle)
+        return ray.remote(Labeller).options(**place.options("labeller")).remote(oracle)
 
-    labellers = [hire() for _ in range(resources.labellers)]
     crew = LabellerCrew(
-        labellers,
+        [],
         hire,
+        size=resources.labellers,
         time_limit_seconds=settings.time_limit_seconds,
         start_deadline_seconds=resources.start_deadline_seconds,
         notify=context.progress.line,
     )
     stack.callback(crew.close)
-    wait_until_ready(labellers, options, resources)
+    if not crew.wait_for_one():
+        who = f"none of {resources.labellers} labellers has"
+        raise no_place(who, str(place.asked), resources)
     structures = dict(zip(problem.dataset.ids, problem.dataset.structures, strict=True))
     desk = LabelDesk(
         crew,

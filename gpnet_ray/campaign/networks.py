@@ -173,7 +173,7 @@ class Networks:
 
     def _stage(self) -> NetworkStage:
         context = self._context
-        return NetworkStage(context.config, context.progress, context.actor_options(gpu=True))
+        return NetworkStage(context.config, context.progress, context.place)
 
     def _train_set(self, labels: Mapping[str, float]) -> tuple[CrystalGraphs, FloatArray]:
         ids = tuple(labels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import ray
 
-from gpnet_ray.actors.cluster import LOST, kill_actors, wait_until_ready
+from gpnet_ray.actors.cluster import LOST, kill_actors
 from gpnet_ray.actors.network_worker import NetworkWorker
+from gpnet_ray.actors.placement import Placement
 from gpnet_ray.campaign.tensorboard import TensorBoardCurves
 from gpnet_ray.config import Config, TrainingConfig
 from gpnet_ray.gnn.checkpoint import TrainingCheckpoint, load_checkpoint
@@ -51,9 +52,9 @@ class NetworkStage:
     was doing is done again; training goes on from its checkpoint.
     """
 
-    def __init__(self, config: Config, progress: Progress, options: Mapping[str, Any]) -> None:
-        """``options``: the actor's Ray options."""
-        self._config, self._progress, self._options = config, progress, options
+    def __init__(self, config: Config, progress: Progress, placement: Placement) -> None:
+        """``placement``: where the actor is put."""
+        self._config, self._progress, self._placement = config, progress, placement
 
     def __enter__(self) -> NetworkStage:
         self._started: list[Any] = []
@@ -66,9 +67,10 @@ class NetworkStage:
     def _worker(self) -> Any:
         if not self._started:
             restarts = self._config.resources.actor_restarts
-            worker = ray.remote(NetworkWorker).options(**self._options, max_restarts=restarts)
+            options = self._placement.options("featurizer")
+            worker = ray.remote(NetworkWorker).options(**options, max_restarts=restarts)
             self._started = [worker.remote()]
-            wait_until_ready(self._started, self._options, self._config.resources)
+            self._placement.wait_until_ready(self._started)
         return self._started[0]
 
     def train(
@@ -121,7 +123,7 @@ class NetworkStage:
                 self._progress.line(
                     f"The network's actor was lost ({type(error).__name__}); it starts again and goes on"
                 )
-                wait_until_ready(self._started, self._options, self._config.resources)
+                self._placement.wait_until_ready(self._started)
 
     def _train(
         self,

@@ -23,7 +23,7 @@ from gpnet_ray import make_progress
 from gpnet_ray.campaign.pool_sources import pool_source
 from gpnet_ray.campaign.surrogate import load_network
 from gpnet_ray.campaign.surrogate_use import featurise_into
-from gpnet_ray.config import ResourcesConfig
+from gpnet_ray.config import ActorShare, ResourcesConfig
 
 INTERVAL_SECONDS = 0.5
 
@@ -84,7 +84,7 @@ def main() -> None:
             Path(folder) / "latents",
             source,
             load_network(options.network),
-            resources=ResourcesConfig(threads_per_featurizer=options.threads),
+            resources=ResourcesConfig(featurizer=ActorShare(cpus=options.threads)),
             progress=progress,
         )
     end = time.monotonic()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -85,8 +84,8 @@ def test_nothing_is_bought_where_the_cluster_lacks_the_gpus_for_what_follows(
     small_ray: None, tmp_path: Path
 ) -> None:
     oracle = LoggedOracle(tmp_path / "calls")
-    resources = {"gpus_per_actor": 0.5, "start_deadline_seconds": 1}
-    with pytest.raises(ClusterError, match=re.escape("Asked for each: 0.")) as error:
+    resources = {"gp": {"gpus": 0.5}, "start_deadline_seconds": 1}
+    with pytest.raises(ClusterError, match="no place after 1 s") as error:
         run(tmp_path, oracle, resources=resources)
     assert "0.5 GPU" in str(error.value)
     assert "0 of 0 GPU" in str(error.value)
