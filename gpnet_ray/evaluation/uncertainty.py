@@ -2,7 +2,8 @@
 
 The definitions of calibration, sharpness and dispersion are those of Tran et al., Mach. Learn.: Sci.
 Technol. 1, 025006 (2020), doi:10.1088/2632-2153/ab7e1a, as the library uncertainty-toolbox has them; it does
-the computing wherever it has the metric. Predictions are taken as Gaussian: N(mean, σ²) for each label.
+the computing wherever it has the metric. Predictions are taken as Gaussian, N(mean, σ²) for each label, except that
+the coverage of a level is that of the recalibrated interval where a recalibration is given.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from gpnet_ray.errors import InputError
+from gpnet_ray.gp.recalibration import Recalibration
 from gpnet_ray.types import FloatArray
 
 __all__ = [
@@ -105,8 +107,7 @@ class CalibrationCurve:
 
     Attributes:
         expected: Confidence levels from 0 to 1, float64 ``(LEVELS,)``.
-        observed: Share of the points inside the central Gaussian interval of each level, float64
-            ``(LEVELS,)``. Below the diagonal σ is too small, above it too large.
+        observed: Share of the points inside the central interval of each level, float64 ``(LEVELS,)``. Below the diagonal σ is too small, above it too large.
     """
 
     expected: FloatArray
@@ -114,7 +115,10 @@ class CalibrationCurve:
 
 
 def prediction_metrics(
-    labels: FloatArray, means: FloatArray, sigmas: FloatArray
+    labels: FloatArray,
+    means: FloatArray,
+    sigmas: FloatArray,
+    recalibration: Recalibration | None = None,
 ) -> PredictionMetrics:
     """Compute every metric of one set of predictions.
 
@@ -122,6 +126,8 @@ def prediction_metrics(
         labels: True values, float64 ``(n,)``, target's unit.
         means: Predicted means, float64 ``(n,)``, target's unit.
         sigmas: Predicted standard deviations of an observation, float64 ``(n,)``, target's unit, positive.
+        recalibration: How wide the interval of a level is in units of σ; ``None``: as a Gaussian's. The
+            metrics of calibration over all levels read it.
 
     Raises:
         InputError: no point, arrays of different shape, values that are not finite, a σ that is not
@@ -134,6 +140,7 @@ def prediction_metrics(
     absolute = np.abs(labels - means)
     several, labels_differ = len(labels) > 1, np.ptp(labels) > 0
     predictions = (means, sigmas, labels)
+    calibration = {"vectorized": True, "recal_model": _levels_of(recalibration)}
     # A mean or label of zero makes the library divide by it, in a metric that is not used here; what has
     # no spread has no correlation, which is NaN and no reason for a warning.
     with np.errstate(invalid="ignore", divide="ignore"), warnings.catch_warnings():
@@ -151,12 +158,12 @@ def prediction_metrics(
         "r2": accuracy["r2"] if labels_differ else np.nan,
         "pearson_r": accuracy["corr"],
         "coverage_2sigma": np.mean(absolute <= 2 * sigmas),
-        "miscalibration_area": uct.miscalibration_area(*predictions, LEVELS, vectorized=True),
+        "miscalibration_area": uct.miscalibration_area(*predictions, LEVELS, **calibration),
         "rms_calibration_error": uct.root_mean_squared_calibration_error(
-            *predictions, LEVELS, vectorized=True
+            *predictions, LEVELS, **calibration
         ),
         "mean_absolute_calibration_error": uct.mean_absolute_calibration_error(
-            *predictions, LEVELS, vectorized=True
+            *predictions, LEVELS, **calibration
         ),
         "sharpness": uct.sharpness(sigmas),
         "dispersion": sigmas.std(ddof=1) / sigmas.mean() if several else np.nan,
@@ -170,7 +177,10 @@ def prediction_metrics(
 
 
 def calibration_curve(
-    labels: FloatArray, means: FloatArray, sigmas: FloatArray
+    labels: FloatArray,
+    means: FloatArray,
+    sigmas: FloatArray,
+    recalibration: Recalibration | None = None,
 ) -> CalibrationCurve:
     """Compute which share of the points lies inside the central interval of every confidence level.
 
@@ -178,13 +188,14 @@ def calibration_curve(
         labels: True values, float64 ``(n,)``, target's unit.
         means: Predicted means, float64 ``(n,)``, target's unit.
         sigmas: Predicted standard deviations of an observation, float64 ``(n,)``, target's unit, positive.
+        recalibration: As for :func:`prediction_metrics`.
 
     Raises:
         InputError: as :func:`prediction_metrics`.
     """
     labels, means, sigmas = check_predictions(labels, means, sigmas)
     expected, observed = _uncertainty_toolbox().get_proportion_lists_vectorized(
-        means, sigmas, labels, LEVELS
+        means, sigmas, labels, LEVELS, recal_model=_levels_of(recalibration)
     )
     return CalibrationCurve(expected=expected, observed=observed)
 
@@ -220,6 +231,20 @@ def check_predictions(
             " observation is positive (give the GP a noise, or leave out points without σ)"
         )
     return arrays["labels"], arrays["means"], arrays["sigmas"]
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """What the library asks for the level of the Gaussian interval that stands for one of level p."""
+
+    recalibration: Recalibration
+
+    def predict(self, levels: FloatArray) -> FloatArray:
+        return self.recalibration.gaussian_levels(levels)
+
+
+def _levels_of(recalibration: Recalibration | None) -> _Levels | None:
+    return None if recalibration is None else _Levels(recalibration)
 
 
 def _uncertainty_toolbox() -> Any:
