@@ -16,6 +16,8 @@ from gpnet_ray.campaign.journal import Journal, read_journal
 from gpnet_ray.campaign.run_folder import RunFolder
 from gpnet_ray.campaign.surrogate import LABELLED_FILE
 from gpnet_ray.config import Config
+from gpnet_ray.data.plain_columns import refuse_objects
+from gpnet_ray.data.structure_parsing import structure_from_dict
 from gpnet_ray.errors import RunFolderError
 
 if TYPE_CHECKING:
@@ -143,10 +145,9 @@ class AskTellFolder(RunFolder):
         Raises:
             RunFolderError: the file is missing, damaged or lacks one.
         """
-        from pymatgen.core import Structure
-
         try:
             table = pq.read_table(self.structures, filters=[("material_id", "in", list(ids))])
+            refuse_objects(table.schema)
         except (OSError, pa.ArrowInvalid) as error:
             raise RunFolderError(
                 f"{self.structures} cannot be read ({error}); restore it from a copy"
@@ -163,7 +164,7 @@ class AskTellFolder(RunFolder):
             raise RunFolderError(
                 f"{self.structures} lacks {missing[0]!r} and {len(missing) - 1} more; restore it from a copy"
             )
-        return {i: Structure.from_dict(json.loads(text_of[i])) for i in ids}
+        return {i: structure_from_dict(json.loads(text_of[i])) for i in ids}
 
     def _is_own(self) -> bool:
         if not self.config.is_file():

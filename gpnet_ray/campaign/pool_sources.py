@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from gpnet_ray import __version__
 from gpnet_ray.data.dataset import RejectedMaterial, check_unique_ids
+from gpnet_ray.data.plain_columns import refuse_objects
 from gpnet_ray.data.raw_materials import ColumnNames, check_columns
 from gpnet_ray.errors import DataError, InputError
 from gpnet_ray.progress import Progress
@@ -160,6 +161,7 @@ def _generate(_: Any, count: int, seed: int) -> Iterator[pa.Table]:
 def _parquet(path: Path, columns: ColumnNames) -> PoolSource:
     try:
         file = pq.ParquetFile(path)
+        refuse_objects(file.schema_arrow)
         check_columns(file.schema_arrow.names, columns, file=str(path))
         ids = file.read(columns=[columns.material_id]).column(0).cast(pa.string())
     except (pa.ArrowInvalid, OSError) as error:

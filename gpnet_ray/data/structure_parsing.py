@@ -24,6 +24,7 @@ __all__ = [
     "ParsedStructure",
     "RawStructure",
     "parse_structure",
+    "structure_from_dict",
 ]
 
 DOES_NOT_PARSE = "does not parse"
@@ -86,18 +87,52 @@ def parse_structure(raw: RawStructure) -> ParsedStructure:
     return ParsedStructure(structure, tuple(str(w.message) for w in caught))
 
 
+def structure_from_dict(content: Mapping[str, Any]) -> Structure:
+    """Make a crystal of a pymatgen dictionary, whoever wrote it.
+
+    pymatgen makes an object of whatever class a property of a site names (``@module`` and ``@class``), and so
+    imports and runs what is named. Properties that are more than numbers, text and lists of them are
+    left out, with a warning; the network reads none.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: it is no crystal, as pymatgen says.
+    """
+    from pymatgen.core import Structure
+
+    sites = [
+        {**site, "properties": _plain_properties(site["properties"])}
+        if site.get("properties")
+        else site
+        for site in content["sites"]
+    ]
+    return Structure.from_dict({**content, "sites": sites})
+
+
+def _plain_properties(properties: Mapping[str, Any]) -> dict[str, Any]:
+    plain = {name: value for name, value in properties.items() if _is_plain(value)}
+    for name in properties.keys() - plain.keys():
+        warnings.warn(f"site property {name!r} is not plain data and is left out", stacklevel=2)
+    return plain
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, str | bool | int | float)
+
+
 def _structure_from(raw: RawStructure) -> Structure:
     from pymatgen.core import Structure
 
     if isinstance(raw, Mapping):
-        return Structure.from_dict(raw)
+        return structure_from_dict(raw)
     if isinstance(raw, Path):
         text = raw.read_text(encoding="utf-8")
         return Structure.from_str(text, fmt="cif" if raw.suffix.lower() == ".cif" else "poscar")
     if raw is None or not raw.strip():
         raise ValueError("the structure is empty")
     if raw.lstrip().startswith("{"):
-        return Structure.from_dict(json.loads(raw))
+        return structure_from_dict(json.loads(raw))
     if "_cell_length_a" not in raw:
         raise ValueError(f"neither pymatgen JSON nor CIF: {raw.strip()[:40]!r}")
     return Structure.from_str(raw, fmt="cif")
