@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from gpnet_ray.actors.cluster import connected
@@ -81,15 +82,25 @@ def predict_pool(
     network: NetworkState,
     surrogate: Surrogate | None,
     *,
+    level: float | None = None,
     resources: ResourcesConfig,
     progress: Progress,
 ) -> tuple[pa.Table, list[RejectedMaterial]]:
     """Predict the target of every crystal of a pool.
 
+    Args:
+        source: The crystals.
+        network: The network.
+        surrogate: With its Gaussian process, where there is one.
+        level: Share of observations that an interval is to hold, between 0 and 1; ``None``: no intervals.
+        resources: How many actors, with how many threads or GPUs.
+        progress: Where progress is shown.
+
     Returns:
         ``material_id``, ``mean`` and ``sigma`` of an observation (target's unit) in the order of the source,
-        with ``network_prediction``, the network's own output; without a surrogate that alone. And
-        the materials that have no prediction.
+        with ``network_prediction``, the network's own output; without a surrogate that alone. With a
+        ``level`` also ``lower`` and ``upper``, the ends of its interval. And the materials that have
+        no prediction.
 
     Raises:
         DataError: none of the crystals could be used.
@@ -106,4 +117,16 @@ def predict_pool(
     predictions = pa.concat_tables(parts) if parts else None
     if predictions is None or not predictions.num_rows:
         raise none_usable(rejected)
+    if surrogate is not None and level is not None:
+        predictions = _with_interval(predictions, surrogate, level)
     return predictions.replace_schema_metadata({b"unit": network.unit.encode()}), rejected
+
+
+def _with_interval(predictions: pa.Table, surrogate: Surrogate, level: float) -> pa.Table:
+    """Add the ends of the interval that holds a share ``level`` of observations, after σ."""
+    half_width = float(surrogate.recalibration.half_widths(np.array([level]))[0])
+    mean, sigma = (np.asarray(predictions.column(name)) for name in ("mean", "sigma"))
+    place = predictions.column_names.index("sigma") + 1
+    for name, end in (("upper", mean + half_width * sigma), ("lower", mean - half_width * sigma)):
+        predictions = predictions.add_column(place, name, pa.array(end))
+    return predictions

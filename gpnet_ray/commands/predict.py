@@ -33,6 +33,12 @@ def predict(
     out: Annotated[
         Path | None, typer.Option(help="Write the table there: .csv or .parquet.")
     ] = None,
+    interval: Annotated[
+        float | None,
+        typer.Option(
+            help="Give the interval, too, that holds this share of observations, e.g. 0.9."
+        ),
+    ] = None,
     id_column: options.IdColumn = None,
     structure_column: options.StructureColumn = None,
     seed: options.Seed = None,
@@ -50,6 +56,8 @@ def predict(
     resolved = options.resolve(given, settings=setting, preset=None, file=config)
     if out is not None:
         _check_out(out)
+    if interval is not None and not 0 < interval < 1:
+        raise InputError(f"--interval {interval}: the share has to lie between 0 and 1")
 
     from gpnet_ray.campaign.rejected import rejected_csv, rejected_summary
     from gpnet_ray.campaign.surrogate import load_network, load_surrogate
@@ -65,9 +73,18 @@ def predict(
             f"{network} holds a network alone: its own predictions follow, without σ. A folder written by"
             " 'train' or 'run' holds the Gaussian process that gives one."
         )
+    if surrogate is None and interval is not None:
+        raise InputError(
+            f"--interval {interval}: {network} holds a network alone, which gives no σ"
+        )
     source = _source(files, resolved, progress)
     table, rejected = predict_pool(
-        source, state, surrogate, resources=resolved.resources, progress=progress
+        source,
+        state,
+        surrogate,
+        level=interval,
+        resources=resolved.resources,
+        progress=progress,
     )
     if out is None:
         _show(console, table, state.target, state.unit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -59,7 +60,13 @@ def test_predictions_of_a_dataset_are_those_of_the_process_on_its_own_latents(
     assert done.returncode == 0, done.stderr
     assert "39 latents of readout_0" in done.stdout
     latents = read_latents(tmp_path / "latents")
-    predicted = run("predict", folder, dataset, "--out", "table.parquet")
+    # A recalibration as larger surrogates have it; this one has too few rows for its own.
+    with_tails = shutil.copytree(folder, tmp_path / "with_tails")
+    content = json.loads((with_tails / "gp.json").read_text())
+    content["recalibration"] |= {"how": "student-t", "degrees_of_freedom": 3.0}
+    (with_tails / "gp.json").write_text(json.dumps(content))
+    more = ("--interval", "0.8", "--out", "table.parquet")
+    predicted = run("predict", with_tails, dataset, *more)
     assert predicted.returncode == 0, predicted.stderr
     table = pq.read_table(tmp_path / "table.parquet")
     assert table.column("material_id").equals(latents.column("material_id"))
@@ -72,6 +79,13 @@ def test_predictions_of_a_dataset_are_those_of_the_process_on_its_own_latents(
     # Latents of the same crystals in other batches: float32 sums in another order.
     assert table.column("mean").to_numpy() == pytest.approx(mean, abs=1e-4)
     assert table.column("sigma").to_numpy() == pytest.approx(sigma, abs=1e-4)
+
+    # Student's t with 3 degrees of freedom: 90 % of it lie below 1.637744, 97.725 % below 3.306837,
+    # the half-width of which is 2σ.
+    half_width = 2 * 1.637744 / 3.306837 * table.column("sigma").to_numpy()
+    for end, sign in (("lower", -1), ("upper", 1)):
+        distance = table.column(end).to_numpy() - table.column("mean").to_numpy()
+        assert distance == pytest.approx(sign * half_width, rel=1e-4)
 
     # The same again: nothing is computed, and what comes out is the same.
     again = run("featurize", folder, dataset, "--out", "again", "--cache", "cache")
@@ -133,6 +147,7 @@ def test_a_run_starts_from_a_pretrained_network_and_its_folder_predicts(
         (("train", "--dataset", "x.parquet", "--out", "."), "exists already"),
         (("predict", "nowhere", "a.cif"), "there is no network at nowhere"),
         (("predict", "nowhere", "a.cif", "--out", "a.txt"), ".csv or .parquet"),
+        (("predict", "nowhere", "a.cif", "--interval", "95"), "between 0 and 1"),
         (("featurize", "nowhere.hdf5", "hypothetical-oxides:5", "--out", "x"), "nowhere.hdf5"),
     ],
 )
