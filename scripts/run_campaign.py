@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """A driver script: read crystals, split, train, run two strategies, look at the result as tables.
 
-python scripts/run_campaign.py oxides.parquet --target formation_energy_per_atom --unit eV/atom
+    python scripts/run_campaign.py oxides.parquet --target formation_energy_per_atom --unit eV/atom
+
+docs/cluster.md says how it runs on GPUs and as a job on a cluster.
 """
 
 from __future__ import annotations
@@ -31,17 +33,21 @@ def main() -> None:
     parser.add_argument("--test", type=int, default=400, help="materials that measure the error")
     parser.add_argument("--epochs", type=int, default=80)
     parser.add_argument("--cycles", type=int, default=100)
+    parser.add_argument("--config", type=Path, help="YAML with any other settings")
+    parser.add_argument("--address", help="of a Ray cluster to join, such as auto")
     parser.add_argument("--runs-dir", type=Path, default=Path("runs"))
     parser.add_argument("--overwrite", action="store_true", help="replace an earlier run")
     options = parser.parse_args()
 
     progress = make_progress(Console())
     config = load_config(
+        file=options.config,
         overrides={
             "runs_dir": options.runs_dir,
             "training.epochs": options.epochs,
             "selection.cycles": options.cycles,
-        }
+            **({"resources.address": options.address} if options.address else {}),
+        },
     )
     dataset = read_dataset(
         options.dataset, target=options.target, unit=options.unit, progress=progress
