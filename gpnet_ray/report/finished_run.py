@@ -1,4 +1,4 @@
-"""Read what a run left in its folder; every missing or unreadable file is named."""
+"""Read what a run left in its folder, or has left so far; every missing or unreadable file is named."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from gpnet_ray.data.plain_columns import refuse_objects
 from gpnet_ray.errors import RunFolderError
+from gpnet_ray.report.run_progress import RunProgress, read_progress
 
 __all__ = ["Columns", "FinishedRun", "read_finished_run"]
 
@@ -61,6 +63,8 @@ RUN_INFO = (
 class FinishedRun:
     """The files of a run that the report is made of, as they were read.
 
+    Of a run that is not finished, tables that are not there yet are empty.
+
     Attributes:
         path: the folder.
         config: ``config.yaml``.
@@ -72,6 +76,7 @@ class FinishedRun:
         history: ``training_history.parquet``, sorted by epoch.
         retrainings: ``retrainings.parquet``, in the order of the file.
         rejected: rows of ``rejected.csv``.
+        progress: how far the run has come; ``None`` where it is finished.
     """
 
     path: Path
@@ -84,6 +89,7 @@ class FinishedRun:
     history: Columns
     retrainings: Columns
     rejected: tuple[dict[str, str], ...]
+    progress: RunProgress | None = None
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -95,7 +101,7 @@ class FinishedRun:
 
 
 def read_finished_run(run_dir: Path) -> FinishedRun:
-    """Read the files of a run that the report needs.
+    """Read the files of a run that the report needs, whether it is finished or still goes on.
 
     Raises:
         RunFolderError: the folder or a file is missing, cannot be read, lacks a column, or states
@@ -110,23 +116,28 @@ def read_finished_run(run_dir: Path) -> FinishedRun:
     missing = [key for key in RUN_INFO if key not in info]
     if missing:
         raise RunFolderError(f"{run_dir / 'run.json'} lacks {', '.join(missing)}; {_ADVICE}")
-    unit = str(info["unit"])
-    metrics = _read_table(run_dir, "metrics.parquet", METRICS, unit=unit)
-    if not len(metrics["cycle"]):
+    config = _read_yaml(run_dir, "config.yaml")
+    # Read before the tables: these may be ahead of it and never behind.
+    progress = None
+    if not info.get("finished", True):
+        progress = read_progress(run_dir / "journal.jsonl", config)
+    tables = _Tables(run_dir, str(info["unit"]), all_there=progress is None)
+    metrics = tables.read("metrics.parquet", METRICS)
+    if progress is None and not len(metrics["cycle"]):
         raise RunFolderError(f"{run_dir / 'metrics.parquet'} has no rows; {_ADVICE}")
-    history = _read_table(run_dir, "training_history.parquet", HISTORY, unit=unit)
-    picks = _read_table(run_dir, "picks.parquet", PICKS, unit=unit, optional=PICKS_OPTIONAL)
+    gp_is_due = progress is None or (run_dir / "gp.json").is_file()
     return FinishedRun(
         path=run_dir,
-        config=_read_yaml(run_dir, "config.yaml"),
+        config=config,
         info=info,
-        gp=_read_json(run_dir, "gp.json"),
+        gp=_read_json(run_dir, "gp.json") if gp_is_due else {},
         metrics=_sorted(metrics, "cycle"),
-        picks=_sorted(picks, "cycle"),
-        predictions=_read_table(run_dir, "predictions.parquet", PREDICTIONS, unit=unit),
-        history=_sorted(history, "epoch"),
-        retrainings=_read_table(run_dir, "retrainings.parquet", RETRAININGS, unit=unit),
+        picks=_sorted(tables.read("picks.parquet", PICKS, optional=PICKS_OPTIONAL), "cycle"),
+        predictions=tables.read("predictions.parquet", PREDICTIONS),
+        history=_sorted(tables.read("training_history.parquet", HISTORY), "epoch"),
+        retrainings=tables.read("retrainings.parquet", RETRAININGS),
         rejected=_read_rejected(run_dir, expected=int(info["n_rejected"])),
+        progress=progress,
     )
 
 
@@ -181,38 +192,50 @@ def _read_rejected(run_dir: Path, *, expected: int) -> tuple[dict[str, str], ...
         return tuple(reader)
 
 
-def _read_table(
-    run_dir: Path,
-    name: str,
-    columns: dict[str, str],
-    *,
-    unit: str,
-    optional: dict[str, str] | None = None,
-) -> Columns:
+@dataclass(frozen=True)
+class _Tables:
+    """The Parquet files of a run; where not ``all_there``, one that is missing reads as empty."""
+
+    run_dir: Path
+    unit: str
+    all_there: bool
+
+    def read(
+        self, name: str, columns: dict[str, str], *, optional: dict[str, str] | None = None
+    ) -> Columns:
+        if not self.all_there and not (self.run_dir / name).is_file():
+            return {key: _as_numpy([], kind, where=name) for key, kind in columns.items()}
+        path = _existing(self.run_dir, name)
+        table = _parquet(path)
+        present = set(table.schema.names)
+        lacking = [key for key in columns if key not in present]
+        if lacking:
+            raise RunFolderError(f"{path} lacks the column {', '.join(lacking)}; {_ADVICE}")
+        stated = (table.schema.metadata or {}).get(b"unit", self.unit.encode()).decode()
+        if stated != self.unit:
+            raise RunFolderError(
+                f"{path} is in {stated!r} but run.json says {self.unit!r}; {_ADVICE}"
+            )
+        return {
+            key: _as_numpy(table.column(key).to_pylist(), kind, where=f"{path}, column {key}")
+            for key, kind in {**columns, **(optional or {})}.items()
+            if key in present
+        }
+
+
+def _parquet(path: Path) -> Any:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = _existing(run_dir, name)
     try:
         table = pq.ParquetFile(path).read()  # read_table would read columns into the path's name
+        refuse_objects(table.schema)
     except (pa.ArrowInvalid, OSError) as error:
         raise RunFolderError(f"{path} cannot be read as Parquet ({error}); {_ADVICE}") from error
-    present = set(table.schema.names)
-    lacking = [key for key in columns if key not in present]
-    if lacking:
-        raise RunFolderError(f"{path} lacks the column {', '.join(lacking)}; {_ADVICE}")
-    stated = (table.schema.metadata or {}).get(b"unit", unit.encode()).decode()
-    if stated != unit:
-        raise RunFolderError(f"{path} is in {stated!r} but run.json says {unit!r}; {_ADVICE}")
-    return {
-        key: _as_numpy(table.column(key), kind, where=f"{path}, column {key}")
-        for key, kind in {**columns, **(optional or {})}.items()
-        if key in present
-    }
+    return table
 
 
-def _as_numpy(column: Any, kind: str, *, where: str) -> npt.NDArray[Any]:
-    values: Sequence[Any] = column.to_pylist()
+def _as_numpy(values: Sequence[Any], kind: str, *, where: str) -> npt.NDArray[Any]:
     try:
         if kind == "f":
             return np.array([np.nan if v is None else float(v) for v in values], dtype=np.float64)

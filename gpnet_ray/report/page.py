@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from gpnet_ray.report.finished_run import read_finished_run
@@ -18,7 +19,7 @@ def write_report(run_dir: Path) -> Path:
     The page is written last, so that an ``index.html`` always has its figures and its summary.
 
     Args:
-        run_dir: folder of a finished run.
+        run_dir: folder of a run, finished or not; the page of one that is not says so.
 
     Returns:
         Path of ``report/index.html``.
@@ -33,12 +34,13 @@ def write_report(run_dir: Path) -> Path:
     panels = draw_panels(run, summary, folder)
     _write(run.path / "summary.json", to_strict_json(summary))
     index = folder / "index.html"
-    _write(index, page_html(summary, panels))
+    _write(index, page_html(run, summary, panels, folder))
     return index
 
 
 def _write(path: Path, text: str) -> None:
     """Write a file that is never seen half-written."""
-    draft = path.with_name(f".{path.name}.draft")
+    # The run itself and somebody who looks at it may write at the same time.
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
     draft.write_text(text, "utf-8")
     draft.replace(path)

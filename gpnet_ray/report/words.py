@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gpnet_ray.report.run_progress import RunProgress
 
 __all__ = [
     "NO_BREAK",
@@ -15,11 +18,13 @@ __all__ = [
     "label_saving_sentence",
     "network_sentence",
     "percent_text",
+    "progress_sentences",
     "quantity_name",
     "radius_sentence",
     "rejected_sentence",
     "result_rows",
     "retraining_sentence",
+    "seconds_text",
 ]
 
 UNKNOWN = "–"
@@ -59,6 +64,18 @@ def percent_text(fraction: float | None) -> str:
     True
     """
     return UNKNOWN if fraction is None else f"{100 * fraction:.1f}{NO_BREAK}%"
+
+
+def seconds_text(value: float | None) -> str:
+    """Write a time (s) with as many decimals as tell something.
+
+    >>> seconds_text(0.0123), seconds_text(17.32), seconds_text(7210.4), seconds_text(None)
+    ('0.012', '17.3', '7,210', '–')
+    """
+    if value is None:
+        return UNKNOWN
+    decimals = 3 if value < 1 else 1 if value < 100 else 0
+    return f"{value:,.{decimals}f}"
 
 
 def counted(number: int, noun: str) -> str:
@@ -164,6 +181,34 @@ def radius_sentence(radius: Mapping[str, Any]) -> str:
         f"{arm}: {asked} was asked, but in {shrunken:,} of {counted(radius['cycles'], 'cycle')} the "
         f"batch could not be filled with it; the smallest distance used was {smallest}."
     )
+
+
+def progress_sentences(progress: RunProgress | None) -> tuple[str, ...]:
+    """Say how far a run has come that is not finished; nothing of one that is."""
+    if progress is None:
+        return ()
+    asked = counted(progress.cycles_asked, "cycle")
+    arms = "; ".join(f"{arm}: cycle {n:,} of {asked}" for arm, n in progress.cycles.items())
+    if not progress.network_trained:
+        state = "The network is not trained yet, and no cycle has begun."
+    elif progress.arm is None:
+        state = f"All cycles are done ({arms}); what comes after them is not."
+    else:
+        state = f"The arm under way is {progress.arm} ({arms})."
+    pending = (
+        f", and {counted(progress.pending, 'material')} asked for without an answer"
+        if progress.pending
+        else ""
+    )
+    labels = (
+        f"The oracle has given {counted(progress.labels, 'value')}{pending}. The journal was last "
+        f"written at {progress.changed}."
+    )
+    advice = (
+        "What is shown here is what there was then; gpnet-ray report draws it again, and gpnet-ray run "
+        "--resume goes on where the run was stopped."
+    )
+    return (state, labels, advice)
 
 
 def rejected_sentence(rejected: Mapping[str, Any]) -> str | None:
