@@ -43,7 +43,7 @@ class ForwardPass:
         def forward(vector: tf.Tensor, batch: BatchTensors) -> Activations:
             return apply_network(unpack(vector, network), batch, network)
 
-        self._compiled = tf.function(forward, jit_compile=True)
+        self._compiled = tf.function(forward, jit_compile=True, autograph=False)
 
     def run(self, vector: tf.Tensor, graphs: CrystalGraphs) -> Iterator[ForwardResult]:
         """Run over all crystals, in the order in which they fill batches best.

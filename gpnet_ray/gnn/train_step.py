@@ -119,7 +119,7 @@ class TrainStep:
             weights.assign_sub(learning_rate * unbias * first / (tf.sqrt(second) + _ADAM_EPSILON))
             return tf.reduce_sum(tf.abs(residual))
 
-        compiled: Callable[..., tf.Tensor] = tf.function(step, jit_compile=True)
+        compiled: Callable[..., tf.Tensor] = tf.function(step, jit_compile=True, autograph=False)
         return compiled
 
 

@@ -146,12 +146,14 @@ def _kernel_function(name: str) -> tf.types.experimental.PolymorphicFunction:
         r = distances(x / lengths, y / lengths)
         return kernel_of_distance(name, r, amplitude, tf.ones([], r.dtype))
 
-    return tf.function(covariances, input_signature=[_TABLE, _TABLE, _SCALAR, _VECTOR])
+    return tf.function(
+        covariances, input_signature=[_TABLE, _TABLE, _SCALAR, _VECTOR], autograph=False
+    )
 
 
 @cache
 def _distance_function(metric: str) -> tf.types.experimental.PolymorphicFunction:
-    return tf.function(_METRICS[metric], input_signature=[_TABLE, _TABLE])
+    return tf.function(_METRICS[metric], input_signature=[_TABLE, _TABLE], autograph=False)
 
 
 def _euclidean(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:

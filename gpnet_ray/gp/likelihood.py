@@ -180,7 +180,7 @@ def _covariances(name: str) -> tf.types.experimental.PolymorphicFunction:
     def covariances(distances: tf.Tensor, log_parameters: tf.Tensor) -> tf.Tensor:
         return _kernel_with_exact_diagonal(name, distances, log_parameters)
 
-    return tf.function(covariances, input_signature=[_MATRIX, _VECTOR])
+    return tf.function(covariances, input_signature=[_MATRIX, _VECTOR], autograph=False)
 
 
 @cache
@@ -195,4 +195,4 @@ def _gradients(name: str, *, also_by_distance: bool) -> tf.types.experimental.Po
         gradients: list[tf.Tensor] = tape.gradient(K, variables, output_gradients=by_covariance)
         return gradients
 
-    return tf.function(by_variables, input_signature=[_MATRIX, _VECTOR, _MATRIX])
+    return tf.function(by_variables, input_signature=[_MATRIX, _VECTOR, _MATRIX], autograph=False)

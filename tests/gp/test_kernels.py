@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from scipy.spatial.distance import cdist
 
-from gpnet_ray.config import KERNELS
+from gpnet_ray.config import KERNELS, GpConfig
+from gpnet_ray.gp import kernels, likelihood
+from gpnet_ray.gp.fit import fit_hyperparameters
 from gpnet_ray.gp.hyperparameters import Hyperparameters
 from gpnet_ray.gp.kernels import (
     gram_matrix,
@@ -90,3 +94,14 @@ def test_no_size_is_traced_twice():
     for n, m in ((3, 5), (7, 2), (50, 1), (0, 4), (4, 0), (1500, 1200)):
         assert kernel_matrix(numbers("matern32"), np.ones((n, 2)), np.ones((m, 2))).shape == (n, m)
     assert trace_count("matern32") == 1
+
+
+def test_tracing_leaves_no_file_behind(tmp_path, monkeypatch):
+    # What AutoGraph generates lies in the temporary folder until its process exits, and actors are killed.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    kernels._kernel_function.cache_clear()
+    likelihood._gradients.cache_clear()
+    X = np.random.default_rng(0).normal(size=(6, 2))
+    fit_hyperparameters(X, X[:, 0], config=GpConfig(max_evaluations=2))
+    kernel_matrix(Hyperparameters("laplacian", 1.0, 1.0, 0.1, 0.0), X, X)
+    assert not list(tmp_path.iterdir())
