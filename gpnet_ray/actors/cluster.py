@@ -16,6 +16,7 @@ import ray
 import ray.exceptions
 from ray._private import ray_constants
 
+from gpnet_ray.actors.token_file import keep_token_private
 from gpnet_ray.config import ResourcesConfig
 from gpnet_ray.errors import ActorRestartedError, ClusterError
 
@@ -76,6 +77,7 @@ def start_local_ray(*, object_store_mebibytes: int, cpus: int | None = None) -> 
     """
     # Nothing is sent anywhere by a Ray that we start.
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    keep_token_private()
     # Asked for 127.0.0.1, Ray on Linux takes the machine's outer address instead and listens on all
     # interfaces; it keeps to loopback where it is told that there will be no other nodes.
     with mock.patch.object(ray_constants, "ENABLE_RAY_CLUSTER", False):

@@ -12,10 +12,10 @@ export RAY_USAGE_STATS_ENABLED=0
 # Without it Ray on Linux puts the machine's outer address in the place of 127.0.0.1 and listens there.
 export RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0
 
-# The token's file and Ray's logs are for this user alone.
-umask 077
 if [ -z "${RAY_AUTH_TOKEN:-}${RAY_AUTH_TOKEN_PATH:-}" ]; then
     ray get-auth-token --generate > /dev/null
+    # Ray leaves it readable to every user of the machine.
+    chmod 600 ~/.ray/auth_token
     echo "Token: ~/.ray/auth_token (whoever submits needs it, and RAY_AUTH_MODE=token)"
 fi
 

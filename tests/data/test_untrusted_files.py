@@ -15,10 +15,11 @@ import pytest
 from pymatgen.core import Lattice, Structure
 
 from gpnet_ray.campaign.pool_sources import pool_source
+from gpnet_ray.config_layers import load_config
 from gpnet_ray.data.plain_columns import refuse_objects
 from gpnet_ray.data.readers import read_dataset
 from gpnet_ray.data.structure_parsing import parse_structure
-from gpnet_ray.errors import DataError
+from gpnet_ray.errors import DataError, InputError
 from gpnet_ray.progress import NullProgress
 
 POOL: dict[str, Any] = {
@@ -81,6 +82,14 @@ def test_pickles_within_lists_and_structs_are_found_too() -> None:
         with pytest.raises(pa.ArrowInvalid, match="'x' is of the type ray"):
             refuse_objects(pa.schema([("x", nested)]))
     refuse_objects(pa.schema([("x", pa.list_(pa.float32(), 4)), ("y", pa.struct([("a", "i8")]))]))
+
+
+def test_python_in_a_configuration_file_is_not_run(tmp_path: Path) -> None:
+    proof, path = tmp_path / "it ran", tmp_path / "settings.yaml"
+    path.write_text(f"name: !!python/object/apply:os.mkdir ['{proof}']\n")
+    with pytest.raises(InputError, match="not valid YAML"):
+        load_config(file=path)
+    assert not proof.exists()
 
 
 def test_a_class_that_a_site_property_names_is_not_made(
