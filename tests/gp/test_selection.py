@@ -42,6 +42,15 @@ def test_max_sigma_picks_what_the_loop_that_rebuilds_the_gp_picks(
     np.testing.assert_allclose(sigmas, expected_sigmas, rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.parametrize("strategy", ["max-sigma", "distance"])
+def test_recalibration_changes_no_pick(problem, sharded_loop, strategy):
+    honest = replace(problem, hyperparameters=problem.hyperparameters.with_sigma_times(1.7))
+    how = {"shards": 2, "limit": 9, "strategy": strategy, "batch_size": 3, "distance_cutoff": 0.05}
+    (ids, sigmas), (same, wider) = (flat(sharded_loop(p, 10, **how)) for p in (problem, honest))
+    assert same == ids
+    np.testing.assert_allclose(wider, 1.7 * np.array(sigmas), rtol=0, atol=TOLERANCE)
+
+
 def test_a_batch_of_max_sigma_is_the_same_sequence_cut_into_batches(problem, sharded_loop):
     one = sharded_loop(problem, 24, shards=2, limit=9, strategy="max-sigma")
     batches = sharded_loop(problem, 6, shards=2, limit=9, strategy="max-sigma", batch_size=4)
