@@ -16,6 +16,7 @@ from gpnet_ray.commands.predict import predict
 from gpnet_ray.commands.report import report
 from gpnet_ray.commands.run import run
 from gpnet_ray.commands.train import train
+from gpnet_ray.commands.validate import validate
 from gpnet_ray.errors import GpnetError
 
 __all__ = ["app", "main"]
@@ -51,6 +52,7 @@ def _options(
 for _command in (
     run,
     report,
+    validate,
     train,
     featurize,
     predict,

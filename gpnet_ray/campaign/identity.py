@@ -20,7 +20,7 @@ from gpnet_ray.data.splits import Split
 from gpnet_ray.errors import RunFolderError
 from gpnet_ray.gnn.network_state import NetworkState
 
-__all__ = ["holds_anything", "open_run", "run_identity"]
+__all__ = ["check_same", "data_fingerprint", "holds_anything", "open_run", "run_identity"]
 
 
 def run_identity(
@@ -28,8 +28,19 @@ def run_identity(
 ) -> dict[str, Any]:
     """All that can change a number of the run, flat: settings by key, the rest as fingerprints."""
     identity = context.config.science()
+    identity["data (ids, crystals, targets)"] = data_fingerprint(problem)
+    identity["oracle"] = context.oracle.name
+    identity["given split"] = None if split is None else _hash(repr(split).encode())
+    identity["given network"] = None if network is None else network.fingerprint()
+    initial = context.initial
+    identity["pretrained network"] = None if initial is None else initial.fingerprint()
+    return identity
+
+
+def data_fingerprint(problem: Problem) -> str:
+    """Hash ids, crystals and targets."""
     graphs, targets = problem.graphs, problem.dataset.targets
-    identity["data (ids, crystals, targets)"] = _hash(
+    return _hash(
         "\n".join(problem.dataset.ids).encode(),
         graphs.atomic_numbers,
         graphs.atom_offsets,
@@ -38,12 +49,6 @@ def run_identity(
         graphs.bond_lengths_angstrom,
         b"" if targets is None else targets,
     )
-    identity["oracle"] = context.oracle.name
-    identity["given split"] = None if split is None else _hash(repr(split).encode())
-    identity["given network"] = None if network is None else network.fingerprint()
-    initial = context.initial
-    identity["pretrained network"] = None if initial is None else initial.fingerprint()
-    return identity
 
 
 def open_run(
@@ -76,7 +81,8 @@ def open_run(
         context.history = RunHistory(run=event)
         return
     context.history = RunHistory.of(journal.events)
-    _check_same(context, identity)
+    run = context.history.run
+    check_same(context.folder.path, {} if run is None else run["identity"], identity)
     events = [*journal.events, *(_retries(context.history) if retry_failed else ())]
     journal.append(*events[len(journal.events) :])
     if events[-1]["event"] == "retry":
@@ -109,15 +115,23 @@ def holds_anything(journal: Path) -> bool:
     )
 
 
-def _check_same(context: RunContext, identity: Mapping[str, Any]) -> None:
-    run = context.history.run
-    known = {} if run is None else run["identity"]
+def check_same(folder: Path, known: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    """Refuse to go on in a folder with other settings or data.
+
+    Args:
+        folder: The folder, for the message.
+        known: What it was made with.
+        identity: What is given now.
+
+    Raises:
+        RunFolderError: says what differs.
+    """
     keys = sorted({*known, *identity})
     differ = [k for k in keys if known.get(k) != identity.get(k)]
     if differ:
         listing = "; ".join(f"{k}: {known.get(k)} then, {identity.get(k)} now" for k in differ[:8])
         raise RunFolderError(
-            f"{context.folder.path} was made with other settings or data than those given now"
+            f"{folder} was made with other settings or data than those given now"
             f" ({listing}). Give the same to resume it, or name another run with --name"
         )
 

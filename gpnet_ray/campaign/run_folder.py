@@ -50,6 +50,9 @@ class RunFolder(NetworkFiles):
     unreadable_advice = "remove it and go on with --resume"
     """What errors say of a file of its own that cannot be read."""
 
+    config_header = CONFIG_HEADER
+    """First line of its config.yaml, by which a folder of this kind is known."""
+
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.config = path / "config.yaml"
@@ -120,7 +123,7 @@ class RunFolder(NetworkFiles):
     def _is_run(self) -> bool:
         if not self.config.is_file():
             return False
-        return self.config.read_text("utf-8", errors="replace").startswith(CONFIG_HEADER)
+        return self.config.read_text("utf-8", errors="replace").startswith(self.config_header)
 
     def create(self, config: Config, *, overwrite: bool) -> None:
         """Make the folder with the resolved configuration in it.
@@ -132,7 +135,7 @@ class RunFolder(NetworkFiles):
             self.remove()
         self.path.mkdir(parents=True, exist_ok=True)
         text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-        self.write_text(self.config, CONFIG_HEADER + text)
+        self.write_text(self.config, self.config_header + text)
 
     def remove(self) -> None:
         """Remove the run; it leaves its place at once, whatever happens while it is deleted."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -23,7 +23,7 @@ from gpnet_ray.types import FloatArray
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-__all__ = ["read_dataset", "read_partly_labelled"]
+__all__ = ["read_dataset", "read_partly_labelled", "read_targets"]
 
 _KINDS = (
     ".parquet; .csv with a CIF column; .json or .json.gz as in matbench; "
@@ -63,6 +63,43 @@ def read_dataset(
     raw = _read_raw(Path(path), columns)
     parsed = _parse_usable(raw, on_bad_structure, progress)
     return _dataset(raw, parsed, raw.ids, target=target, unit=unit, path=Path(path))
+
+
+def read_targets(
+    path: str | Path,
+    *,
+    units: Mapping[str, str],
+    id_column: str = "material_id",
+    structure_column: str = "structure",
+    on_bad_structure: Literal["skip", "error"] = "skip",
+    progress: Progress | None = None,
+) -> tuple[MaterialsDataset, ...]:
+    """Read several targets of the same crystals, which are parsed once.
+
+    Args are those of :func:`read_dataset`, but for ``units``: the unit of every target by its column.
+
+    Returns:
+        A dataset for each target, in the order of ``units``, all of the same materials.
+
+    Raises:
+        DataError: as :func:`read_dataset`; no target, or several in a folder, which holds one.
+    """
+    if not units:
+        raise DataError(f"{path}: no target is named; name at least one column with --target")
+    if len(units) > 1 and Path(path).is_dir():
+        raise DataError(
+            f"{path}: a folder with id_prop.csv holds one target, and {len(units)} are named; give a"
+            " table with a column for each"
+        )
+    raws = {
+        target: _read_raw(Path(path), ColumnNames(id_column, structure_column, target))
+        for target in units
+    }
+    parsed = _parse_usable(next(iter(raws.values())), on_bad_structure, progress)
+    return tuple(
+        _dataset(raw, parsed, raw.ids, target=target, unit=units[target], path=Path(path))
+        for target, raw in raws.items()
+    )
 
 
 def read_partly_labelled(
