@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gpnet_ray.actors.cluster import LOST
 from gpnet_ray.campaign.arm_record import ArmRecord, ArmResult
@@ -50,6 +50,7 @@ class Arm:
         scorers: Scorers,
         desk: LabelDesk,
         journal: Journal,
+        watch: Callable[[Callable[[], ArmRecord]], None] = lambda _: None,
     ) -> None:
         """Prepare an arm.
 
@@ -62,7 +63,9 @@ class Arm:
             scorers: The actors that score.
             desk: Where labels are bought.
             journal: Where every finished cycle is written.
+            watch: Told after every round how the record can be had as it is then.
         """
+        self._watch = watch
         self._strategy, self._context, self._unit = strategy, context, unit
         self._pool_ids, self._networks, self._scorers = pool_ids, networks, scorers
         self._desk, self._journal = desk, journal
@@ -108,6 +111,7 @@ class Arm:
                     desk=self._desk,
                     journal=self._journal,
                     history=history,
+                    watch=self._watch,
                 )
                 return stretch.run(start, counted, until_labels=self._next_training(record))
             except LOST as error:  # noqa: PERF203 - what is tried takes minutes

@@ -32,9 +32,10 @@ from gpnet_ray.campaign.preparation import (
 )
 from gpnet_ray.campaign.pretraining import with_pretrained
 from gpnet_ray.campaign.ray_errors import ray_errors_explained
-from gpnet_ray.campaign.records import write_arms, write_materials, write_run
+from gpnet_ray.campaign.records import write_about, write_materials, write_run
 from gpnet_ray.campaign.run_folder import RunFolder
 from gpnet_ray.campaign.scorers import Scorers
+from gpnet_ray.campaign.watching import RunWatch
 from gpnet_ray.config import Config
 from gpnet_ray.data.dataset import MaterialsDataset
 from gpnet_ray.data.splits import Split, load_split
@@ -175,16 +176,18 @@ class Campaign:
         context.placement = stack.enter_context(reserved(resources, labellers=resources.labellers))
         desk = open_desk(context, problem, journal, stack)
         split = self._read_or_draw_split(problem)
+        write_about(context, problem, split)
         reference, without_label = true_values(context, problem, split, desk)
         if without_label:
             problem = problem.without(without_label)
             split = split.without({r.material_id for r in without_label})
             check_pool_is_large_enough(problem, context.config, split)
-        context.folder.write_rejected(problem.rejected)
+            write_about(context, problem, split)
         write_materials(context, problem, split, reference)
         networks = Networks(context, problem, split, reference, journal)
         first = networks.first(self._network)
         scorers = stack.enter_context(Scorers(context, split, reference, journal))
+        watch = RunWatch(context, problem, reference)
         arms: list[ArmResult] = []
         for strategy in context.config.selection.strategies:
             arm = Arm(
@@ -196,6 +199,7 @@ class Campaign:
                 scorers=scorers,
                 desk=desk,
                 journal=journal,
+                watch=watch.grown,
             )
             arms.append(arm.run(first))
             if arms[-1].jitter:
@@ -204,7 +208,7 @@ class Campaign:
                     f" only with a jitter of {arms[-1].jitter:.1e} ({problem.dataset.unit})² on its"
                     " diagonal"
                 )
-            write_arms(context, arms, problem, reference)
+            watch.ended(arms[-1])
         write_run(context, arms, problem, split, reference, first.latents)
         journal.append(
             {"event": "finished", "strategies": list(context.config.selection.strategies)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,14 @@ from gpnet_ray.campaign.tables import (
 )
 from gpnet_ray.data.splits import Split
 
-__all__ = ["write_arms", "write_materials", "write_run"]
+__all__ = ["write_about", "write_arms", "write_materials", "write_run"]
+
+
+def write_about(context: RunContext, problem: Problem, split: Split) -> None:
+    """Write what is run on what, and what was left out of it, before there is any result."""
+    context.folder.write_rejected(problem.rejected)
+    content = {**_about(context, problem, split), "finished": False}
+    context.folder.write_json(context.folder.run, content)
 
 
 def write_materials(
@@ -57,27 +65,16 @@ def write_run(
     latents: Latents,
 ) -> None:
     """Write the labels that were bought, what was run on what, and how long each stage took (s)."""
-    dataset, run = problem.dataset, context.history.run or {}
+    dataset = problem.dataset
     network_error = latents.predictions[latents.rows(split.test)] - values_of(reference, split.test)
     content = {
-        "target": dataset.target,
-        "unit": dataset.unit,
-        "source": dataset.source,
-        "label_note": dataset.label_note,
-        "n_materials": len(dataset),
-        "n_train": len(split.train),
-        "n_pool": len(split.pool),
-        "n_test": len(split.test),
-        "n_rejected": len(problem.rejected),
+        **_about(context, problem, split),
         "network_test_mae": float(np.abs(network_error).mean()),
         "numerics": {
             arm.strategy: {"jitter": arm.jitter, "clipped_variances": arm.n_clipped} for arm in arms
         },
         "timings_s": {**context.timings, **context.history.timings},
-        "versions": versions(),
-        "machine": machine(),
-        "started": run["started"],
-        "command": run["command"],
+        "finished": True,
     }
     labels = {name: reference[name] for name in split.train}
     for arm in arms:
@@ -88,3 +85,22 @@ def write_run(
     )
     context.folder.write_table(context.folder.labelled, table, unit=dataset.unit)
     context.folder.write_json(context.folder.run, content)
+
+
+def _about(context: RunContext, problem: Problem, split: Split) -> dict[str, Any]:
+    dataset, run = problem.dataset, context.history.run or {}
+    return {
+        "target": dataset.target,
+        "unit": dataset.unit,
+        "source": dataset.source,
+        "label_note": dataset.label_note,
+        "n_materials": len(dataset),
+        "n_train": len(split.train),
+        "n_pool": len(split.pool),
+        "n_test": len(split.test),
+        "n_rejected": len(problem.rejected),
+        "versions": versions(),
+        "machine": machine(),
+        "started": run["started"],
+        "command": run["command"],
+    }

@@ -8,7 +8,8 @@ for them are kept and used when they are picked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 __all__ = ["StartingPoint", "Stretch"]
 
 RANDOM_PICKS_PER_ROUND = 256
+
+ROUND_SECONDS = 60.0
+"""So long at most labels are waited for before those that came are learned from, journaled and shown."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,8 @@ class Stretch:
         desk: LabelDesk,
         journal: Journal,
         history: RunHistory | None = None,
+        watch: Callable[[Callable[[], ArmRecord]], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Prepare a stretch.
 
@@ -84,7 +90,10 @@ class Stretch:
             journal: Where every finished cycle is written.
             history: An earlier journal of the same run: the cycles in it are run again from the
                 labels in it, and must come out the same.
+            watch: Told after every round how the arm's record can be had as it is then.
+            clock: Seconds, for the length of a round.
         """
+        self._watch, self._clock = watch, clock
         self._record, self._strategy = record, record.strategy
         self._selection, self._unit = selection, unit
         self._gp, self._shards, self._desk, self._journal = gp, shards, desk, journal
@@ -129,6 +138,7 @@ class Stretch:
             what = f"picks of {self._strategy}"
             check_failures(failed, len(self._picks), self._selection, what=what)
             done += len(finished)
+            self._watch(lambda: self._grown_record(before))
             mae = self._test_sums[-1].metrics()["mae"][-1]
             task.advance(0, note=f"test MAE {mae:.4f} {self._unit}")
         return self._grown_record(before)
@@ -147,8 +157,10 @@ class Stretch:
         """Buy labels in the order of the plan, a few ahead, until all are there or one fails.
 
         Returns:
-            The cycles that stand as planned, the last perhaps with a failure, and their outcomes.
+            The cycles that stand as planned, the last perhaps with a failure, and their outcomes. Where
+            labels take long, some of the cycles: the others are planned again and are the same.
         """
+        begun = self._clock()
         finished: list[PlannedCycle] = []
         outcomes: dict[str, LabelOutcome] = {}
         stream = self._desk.label([i for cycle in planned for i in cycle.ids])
@@ -157,7 +169,8 @@ class Stretch:
             outcomes |= {outcome.material_id: outcome for outcome in bought}
             finished.append(cycle)
             task.advance()
-            if any(outcome.status != "ok" for outcome in bought):
+            failed = any(outcome.status != "ok" for outcome in bought)
+            if failed or self._clock() - begun >= ROUND_SECONDS:
                 break
         return finished, outcomes
 

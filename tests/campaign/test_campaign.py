@@ -166,7 +166,7 @@ def test_the_folder_holds_what_the_readme_says(finished: Any) -> None:
         "config.yaml split.json rejected.csv network training_history.parquet latents.parquet"
     )
     expected += " gp.json journal.jsonl metrics.parquet picks.parquet predictions.parquet"
-    expected += " reference.parquet labelled.parquet retrainings.parquet run.json"
+    expected += " reference.parquet labelled.parquet retrainings.parquet materials.parquet run.json"
     expected += " summary.json report tensorboard"
     assert names == set(expected.split())
     assert finished.report.is_file()

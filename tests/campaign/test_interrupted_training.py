@@ -79,7 +79,7 @@ def check_curves(folder: Path, history: Any) -> None:
 
     curves: dict[str, dict[int, float]] = {}
     restarts = []
-    for file in sorted(folder.iterdir(), key=lambda file: file.stat().st_mtime_ns):
+    for file in sorted(folder.glob("events*"), key=lambda file: file.stat().st_mtime_ns):
         for event in tf.compat.v1.train.summary_iterator(str(file)):
             if event.HasField("session_log"):
                 restarts.append(event.step)
