@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.console import Console
 
 from gpnet_ray import load_config, read_dataset
 from gpnet_ray.campaign.preparation import screen
@@ -29,18 +30,21 @@ from gpnet_ray.gnn.training_set import hold_out
 from gpnet_ray.gp.calibrated_fit import fit_calibrated
 from gpnet_ray.gp.posterior import Posterior
 from gpnet_ray.gp.scaling import LatentScaler
-from gpnet_ray.progress import NullProgress
+from gpnet_ray.progress import NullProgress, make_progress
 from gpnet_ray.seeds import derive_seed
 from gpnet_ray.types import FloatArray
 
-SHOWN = (
-    *("mae", "coverage_2sigma", "miscalibration_area"),
-    *("sharpness", "nll", "crps", "spearman"),
-)
+SHOWN = {
+    "mae": ("MAE", "{:.4f}"),
+    "coverage_2sigma": ("within 2σ", "{:.1%}"),
+    "miscalibration_area": ("area", "{:.3f}"),
+    "nll": ("NLL", "{:.2f}"),
+    "spearman": ("rank correlation of error and σ", "{:.2f}"),
+}
 
 
 def main() -> None:
-    """Print a Markdown table, one row a way and seed, and write all metrics as JSON."""
+    """Print a Markdown table, one row a way, and write all metrics as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("dataset", type=Path)
     parser.add_argument("runs", type=Path, nargs="+", help="folders of runs, one a seed")
@@ -50,16 +54,30 @@ def main() -> None:
     options = parser.parse_args()
     dataset = read_dataset(options.dataset, target=options.target, unit=options.unit)
     rows: list[dict[str, Any]] = []
-    print("| way | seed | " + " | ".join(SHOWN) + " |\n" + "|---" * (2 + len(SHOWN)) + "|")
+    progress = make_progress(Console(stderr=True))
     for folder in options.runs:
         run = Run(dataset, folder)
         for way, changes in ways():
             metrics = run.measured(load_config(overrides=changes))
             rows.append({"way": way, "seed": run.config.seed, **asdict(metrics)})
-            numbers = " | ".join(f"{getattr(metrics, name):.4f}" for name in SHOWN)
-            print(f"| {way} | {run.config.seed} | {numbers} |", flush=True)
+            progress.line(f"seed {run.config.seed}, {way}: MAE {metrics.mae:.4f} {options.unit}")
+    print(table(rows))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """A way a row; of every metric the values of the seeds in turn and, in bold, their mean."""
+    headings = ["", *(heading for heading, _ in SHOWN.values())]
+    lines = ["| " + " | ".join(headings) + " |", "|---" * len(headings) + "|"]
+    for way in dict.fromkeys(row["way"] for row in rows):
+        cells = [way]
+        for metric, (_, form) in SHOWN.items():
+            values = [row[metric] for row in rows if row["way"] == way]
+            mean = form.format(sum(values) / len(values))
+            cells.append(" / ".join(map(form.format, values)) + f" → **{mean}**")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
 
 
 def ways() -> Iterator[tuple[str, dict[str, Any]]]:
