@@ -9,12 +9,13 @@ from typing import Annotated
 import typer
 
 from gpnet_ray import __version__
-from gpnet_ray.commands.ask_tell import add_candidates, ask, put_back, status, tell, withdraw
+from gpnet_ray.commands.ask_tell import add_candidates, ask, put_back, tell, withdraw
 from gpnet_ray.commands.featurize import featurize
 from gpnet_ray.commands.init import init
 from gpnet_ray.commands.predict import predict
 from gpnet_ray.commands.report import report
 from gpnet_ray.commands.run import run
+from gpnet_ray.commands.status import status
 from gpnet_ray.commands.train import train
 from gpnet_ray.commands.validate import validate
 from gpnet_ray.errors import GpnetError

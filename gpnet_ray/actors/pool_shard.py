@@ -71,6 +71,10 @@ class PoolShard:
         """Never offer the named points again (they could not be labelled)."""
         self._points.withdraw(ids)
 
+    def largest_sigma(self) -> float | None:
+        """The largest σ of what may still be picked; ``None`` where nothing is left."""
+        return self._points.largest_sigma()
+
     def clipped(self) -> int:
         """How many variances came out negative by rounding and were set to 0."""
         return self._points.clipped

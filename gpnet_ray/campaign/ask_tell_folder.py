@@ -54,7 +54,7 @@ class AskTellFolder(RunFolder):
         self._check_place()
         if not (self.path.is_dir() and any(self.path.iterdir())):
             return
-        if not self._is_own():
+        if not self.is_own():
             raise RunFolderError(
                 f"{self.path} holds something that is no ask-and-tell campaign; name another folder"
             )
@@ -86,7 +86,7 @@ class AskTellFolder(RunFolder):
         Raises:
             RunFolderError: the folder holds no ask-and-tell campaign.
         """
-        if not self._is_own():
+        if not self.is_own():
             raise RunFolderError(
                 f"{self.path} holds no ask-and-tell campaign; name the folder that `gpnet-ray init` made"
             )
@@ -166,7 +166,8 @@ class AskTellFolder(RunFolder):
             )
         return {i: structure_from_dict(json.loads(text_of[i])) for i in ids}
 
-    def _is_own(self) -> bool:
+    def is_own(self) -> bool:
+        """Whether an ask-and-tell campaign lies here."""
         if not self.config.is_file():
             return False
         return self.config.read_text("utf-8", errors="replace").startswith(CONFIG_HEADER)

@@ -35,6 +35,7 @@ from gpnet_ray.campaign.ray_errors import ray_errors_explained
 from gpnet_ray.campaign.records import write_about, write_materials, write_run
 from gpnet_ray.campaign.run_folder import RunFolder
 from gpnet_ray.campaign.scorers import Scorers
+from gpnet_ray.campaign.telemetry import JournalWithMetrics, Telemetry
 from gpnet_ray.campaign.watching import RunWatch
 from gpnet_ray.config import Config
 from gpnet_ray.data.dataset import MaterialsDataset
@@ -153,7 +154,9 @@ class Campaign:
                 folder.create(context.config, overwrite=overwrite)
             try:
                 with ExitStack() as stack:
-                    journal = stack.enter_context(Journal(folder.journal))
+                    unit = problem.dataset.unit
+                    telemetry = stack.enter_context(Telemetry(folder.path.name, unit))
+                    journal = stack.enter_context(JournalWithMetrics(folder.journal, telemetry))
                     open_run(context, journal, identity, started=started, retry_failed=retry_failed)
                     self._run_stages(problem, journal, stack)
             except InputError:

@@ -56,7 +56,7 @@ class RunHistory:
         """Replay events."""
         history = cls()
         for event in events:
-            history._take(event)
+            history.take(event)
         return history
 
     def failed_ids(self, purpose: str = "label") -> list[str]:
@@ -73,7 +73,8 @@ class RunHistory:
     def _outcomes(self, purpose: str) -> dict[str, LabelOutcome]:
         return self.labels if purpose == "label" else self.measured
 
-    def _take(self, event: Mapping[str, Any]) -> None:
+    def take(self, event: Mapping[str, Any]) -> None:
+        """Replay the next event."""
         kind = event["event"]
         if kind == "run":
             self.run = event

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import ray
 
+from gpnet_ray.campaign.telemetry_meter import Meter
 from gpnet_ray.config import SelectionConfig, Strategy
 from gpnet_ray.gp.hyperparameters import Hyperparameters
 
@@ -31,6 +33,7 @@ class Planner:
         gp: Any,
         shards: Sequence[Any],
         pool_size: int,
+        meter: Meter | None = None,
     ) -> None:
         """Prepare for one strategy.
 
@@ -41,7 +44,9 @@ class Planner:
             gp: Handle of the GP actor.
             shards: Handles of the pool-shard actors.
             pool_size: How many candidates all shards together can have at most.
+            meter: Counts what planning costs; nobody where left out.
         """
+        self._meter = meter
         self._strategy, self._gp, self._shards = strategy, gp, shards
         self._pool_size = pool_size
         self._cutoff = selection.distance_cutoff or (
@@ -57,17 +62,7 @@ class Planner:
         ``order`` names the candidates that the ``random`` strategy takes, in its order.
         """
         while True:
-            proposals = [
-                shard.propose.remote(self._limit)
-                if order is None
-                else shard.propose_ids.remote(order)
-                for shard in self._shards
-            ]
-            planned: tuple[PlannedCycle, ...] = ray.get(
-                self._gp.plan.remote(
-                    self._strategy, cycles, batch_size, self._cutoff, order, *proposals
-                )
-            )
+            planned = self._ask(cycles, batch_size, order)
             if planned:
                 return planned
             if self._limit >= self._pool_size:
@@ -76,3 +71,22 @@ class Planner:
                     f" {self._pool_size}; this is a defect of gpnet_ray, please report it"
                 )
             self._limit *= 4
+
+    def _ask(
+        self, cycles: int, batch_size: int, order: Sequence[str] | None
+    ) -> tuple[PlannedCycle, ...]:
+        """One round of messages; what is certain of its candidates, perhaps nothing."""
+        with self._meter.timed("scoring_seconds") if self._meter else nullcontext():
+            proposals = [
+                shard.propose.remote(self._limit)
+                if order is None
+                else shard.propose_ids.remote(order)
+                for shard in self._shards
+            ]
+            plan = self._gp.plan.remote(
+                self._strategy, cycles, batch_size, self._cutoff, order, *proposals
+            )
+            planned: tuple[PlannedCycle, ...] = ray.get(plan)
+        if self._meter:
+            self._meter.exchanged(1 + len(self._shards), [*proposals, plan])
+        return planned

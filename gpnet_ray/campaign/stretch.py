@@ -22,6 +22,7 @@ from gpnet_ray.campaign.history import RunHistory
 from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.label_desk import LabelDesk, check_failures
 from gpnet_ray.campaign.planning import Planner
+from gpnet_ray.campaign.telemetry_meter import Meter
 from gpnet_ray.config import SelectionConfig
 from gpnet_ray.errors import RunFolderError
 from gpnet_ray.oracles.protocol import LabelOutcome
@@ -102,6 +103,7 @@ class Stretch:
         order = sorted(pool_ids)
         generator(seed, "random strategy").shuffle(order)
         self._random_order = order[len(record.picks) :] if self._strategy == "random" else []
+        self._meter = Meter()
         self._picks: list[Pick] = list(record.picks)
         self._curve: list[CurvePoint] = []
         self._test_sums: list[ErrorSums] = []
@@ -134,6 +136,7 @@ class Stretch:
             finished, outcomes = self._label(planned, task)
             self._journal_cycles(done, finished)
             self._commit(done, finished, outcomes)
+            self._journal_round(done, len(finished))
             failed = [p.outcome for p in self._picks if p.outcome.status != "ok"]
             what = f"picks of {self._strategy}"
             check_failures(failed, len(self._picks), self._selection, what=what)
@@ -184,6 +187,7 @@ class Stretch:
             gp=self._gp,
             shards=self._shards,
             pool_size=self._pool_size,
+            meter=self._meter,
         )
         snapshot = self._gp.reset.remote(
             start.hyperparameters,
@@ -248,12 +252,15 @@ class Stretch:
         """Bring the GP and the shards up to date; what was predicted for each pick beforehand."""
         y = np.array([pick.outcome.value for pick in labelled], dtype=np.float64)
         ids = [pick.outcome.material_id for pick in labelled]
-        block, test_sums, predicted = self._gp.commit.options(num_returns=3).remote(
-            ids, y, cycle_of, n_cycles
-        )
-        pool_sums = [shard.absorb.remote(block, cycle_of, n_cycles) for shard in self._shards]
-        self._test_sums.append(ray.get(test_sums))
-        self._add_pool_sums(ray.get(pool_sums))
+        with self._meter.timed("update_seconds"):
+            block, test_sums, predicted = self._gp.commit.options(num_returns=3).remote(
+                ids, y, cycle_of, n_cycles
+            )
+            pool_sums = [shard.absorb.remote(block, cycle_of, n_cycles) for shard in self._shards]
+            self._test_sums.append(ray.get(test_sums))
+            self._add_pool_sums(ray.get(pool_sums))
+        answers = [*[block] * len(self._shards), test_sums, predicted, *pool_sums]
+        self._meter.exchanged(1 + len(self._shards), answers)
         means: list[float] = ray.get(predicted).tolist()
         return means
 
@@ -288,6 +295,23 @@ class Stretch:
                     " made it. Run again with --overwrite, or with the version in run.json"
                 )
         self._journal.append(*new)
+
+    def _journal_round(self, done: int, n_cycles: int) -> None:
+        """Write how the arm stands after a round, and what the round cost."""
+        cost = self._meter.take_round()
+        if done + n_cycles in self._journaled:
+            return
+        sigmas = ray.get([shard.largest_sigma.remote() for shard in self._shards])
+        event = {
+            "event": "round",
+            "strategy": self._strategy,
+            "cycle": done + n_cycles,
+            "cycles": n_cycles,
+            "pool_size": self._pool_size,
+            "largest_sigma": max((s for s in sigmas if s is not None), default=None),
+            "test_mae": float(self._test_sums[-1].metrics()["mae"][-1]),
+        }
+        self._journal.append({**event, **cost})
 
     def _grown_record(self, before: tuple[tuple[str, ...], FloatArray, FloatArray]) -> ArmRecord:
         record = self._record

@@ -1,9 +1,8 @@
-"""``gpnet-ray ask``, ``tell``, ``status`` and what changes the pool of such a campaign."""
+"""``gpnet-ray ask``, ``tell`` and what changes the pool of such a campaign."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,9 +15,9 @@ from gpnet_ray.data.structure_files import STRUCTURE_FORMATS, StructureFormat
 from gpnet_ray.errors import InputError, nearest_name_hint
 
 if TYPE_CHECKING:
-    from gpnet_ray.campaign.ask_tell_state import AskTellStatus, Request
+    from gpnet_ray.campaign.ask_tell_state import Request
 
-__all__ = ["add_candidates", "ask", "put_back", "status", "tell", "withdraw"]
+__all__ = ["add_candidates", "ask", "put_back", "tell", "withdraw"]
 
 REFUSED = 2
 """Exit code of ``tell`` when rows were refused; all others were taken."""
@@ -90,28 +89,6 @@ def tell(
         raise typer.Exit(REFUSED)
 
 
-def status(
-    run_dir: RunDir,
-    scores: Annotated[
-        bool,
-        typer.Option(help="Compute the largest σ and the error on the test rows (some seconds)."),
-    ] = True,
-    address: options.Address = None,
-) -> None:
-    """Say what is told, pending, failed and left, and how certain the model is."""
-    from gpnet_ray.campaign.ask_tell import AskTellCampaign
-
-    with AskTellCampaign.open(run_dir, read_only=True, address=address) as campaign:
-        now = campaign.status()
-        _print_status(now)
-        if scores:
-            computed = campaign.scores()
-            if computed.largest_sigma is not None:
-                typer.echo(f"Largest σ of a candidate: {computed.largest_sigma:.4g} {now.unit}")
-            if computed.test_mae is not None:
-                typer.echo(f"MAE on {now.n_test} test rows: {computed.test_mae:.4f} {now.unit}")
-
-
 def add_candidates(
     run_dir: RunDir,
     dataset: Annotated[
@@ -171,29 +148,3 @@ def _print_requests(requests: Sequence[Request], unit: str) -> None:
     for request in requests:
         numbers = f"{request.sigma:<{len(unit) + 4}.4f}  {request.predicted:.4f}"
         typer.echo(f"{request.material_id:<{width}}  {numbers}")
-
-
-def _print_status(now: AskTellStatus) -> None:
-    typer.echo(f"{now.target} ({now.unit}), picked by {now.strategy}")
-    typer.echo(f"Labels: {now.n_start} at the start, {now.n_told} told since")
-    typer.echo(f"Pool: {now.n_free} candidates can be asked for, {len(now.withdrawn)} withdrawn")
-    typer.echo(f"Pending: {len(now.pending)}")
-    for request in now.pending:
-        age = _in_words(datetime.now(timezone.utc) - request.asked_at)
-        typer.echo(f"  {request.material_id}: asked {age} ago, σ {request.sigma:.4g} {now.unit}")
-    typer.echo(f"Failed: {len(now.failed)}")
-    for outcome in now.failed:
-        typer.echo(f"  {outcome.material_id}: {outcome.status}, {outcome.reason}")
-
-
-def _in_words(age: timedelta) -> str:
-    """A length of time in its largest unit.
-
-    >>> _in_words(timedelta(minutes=90))
-    '1.5 h'
-    """
-    seconds = age.total_seconds()
-    for name, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= length:
-            return f"{seconds / length:.1f} {name}"
-    return f"{seconds:.0f} s"

@@ -119,6 +119,11 @@ class ScoredPoints:
         columns = [self._column_of[i] for i in ids if self._column_of.get(i) in free]
         return self._proposal(np.array(columns, dtype=np.int64), with_columns=with_columns)
 
+    def largest_sigma(self) -> float | None:
+        """Largest standard deviation of an observation of what can still be picked; ``None``: nothing."""
+        free = self._free()
+        return float(self._sigma(self._variance[free].max())) if len(free) else None
+
     def withdraw(self, ids: Sequence[str]) -> None:
         """Never propose these again, though they have no label; ids of other shards are passed over."""
         self._withdrawn[[self._column_of[i] for i in ids if i in self._column_of]] = True

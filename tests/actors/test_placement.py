@@ -11,6 +11,7 @@ import ray
 import ray.exceptions
 
 from gpnet_ray.actors import placement
+from gpnet_ray.actors.labeller_crew import LabellerCrew
 from gpnet_ray.actors.placement import (
     Ask,
     Node,
@@ -126,3 +127,31 @@ def test_an_actor_whose_loss_ray_has_not_noticed_yet_is_asked_again(
     brief = ResourcesConfig(start_deadline_seconds=1)
     with pytest.raises(ClusterError, match="1 of 1 actors had no place after 1 s"):
         wait_until_ready([actor], brief, asked="0.1 CPU")
+
+
+class Labels(Mortal):
+    """As far as a crew looks at labellers before they work."""
+
+
+class CannotStart(Labels):
+    def __init__(self) -> None:
+        raise OSError("no licence")
+
+
+def crew_of(kind: type, deadline_seconds: float, **options: float) -> LabellerCrew:
+    def hire() -> object:
+        return ray.remote(kind).options(num_cpus=0.1, **options).remote()
+
+    return LabellerCrew([], hire, size=2, start_deadline_seconds=deadline_seconds)
+
+
+def test_one_labeller_is_enough_to_begin_with_and_none_is_not(small_ray: None) -> None:
+    crew = crew_of(Labels, 60)
+    assert crew.wait_for_one()
+    assert len(crew) == 2
+    crew.close()
+    without_place = crew_of(Labels, 1, num_gpus=1)
+    assert not without_place.wait_for_one()
+    without_place.close()
+    with pytest.raises(ClusterError, match=r"no labeller starts.*no licence"):
+        crew_of(CannotStart, 60).wait_for_one()

@@ -33,8 +33,11 @@ def journal_of(folder: Path) -> Path:
     return folder / "small" / "journal.jsonl"
 
 
-def run(folder: Path, address: str | None, labellers: int) -> None:
-    """Begin the campaign, or go on with it."""
+def run(
+    folder: Path, address: str | None, labellers: int, resources: dict[str, Any] | None = None
+) -> None:
+    """Begin the campaign, or go on with it; ``resources``: further settings of that section."""
+    asked = {"address": address, "shards": 2, "labellers": labellers, **(resources or {})}
     config = Config.model_validate(
         {
             "name": "small",
@@ -45,7 +48,7 @@ def run(folder: Path, address: str | None, labellers: int) -> None:
             "gp": {"max_evaluations": 5},
             "selection": {"cycles": 8, "strategies": ["max-sigma", "random"]},
             "labels": {"backoff_seconds": 0.1},
-            "resources": {"address": address, "shards": 2, "labellers": labellers},
+            "resources": asked,
         }
     )
     dataset = hypothetical_dataset(50, seed=0, progress=NullProgress())

@@ -1,0 +1,189 @@
+"""Campaigns one after another and several at once on one Ray cluster: does anything grow or stay behind?
+
+    python scripts/benchmarks/soak.py --campaigns 20 --at-once 4
+
+Tiny campaigns (50 embedded oxides, a network that is not trained, two shards, two labellers): what is looked at is
+what a campaign leaves behind. Memory is the sum over this process and all of Ray's, each page shared by several counted
+once (PSS), when no campaign runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+import ray
+from ray._private.internal_api import get_memory_info_reply, get_state_from_address
+from ray._private.state import actors
+
+from gpnet_ray.actors.cluster import start_local_ray
+from gpnet_ray.campaign.campaign import Campaign
+from gpnet_ray.config import Config, NetworkConfig
+from gpnet_ray.data.hypothetical_oxides import hypothetical_dataset
+from gpnet_ray.gnn.architecture import weight_shapes
+from gpnet_ray.gnn.network_state import NetworkState
+from gpnet_ray.oracles.ionic import IonicOracle
+from gpnet_ray.progress import NullProgress
+
+MEBI = 2**20
+NETWORK = NetworkConfig(n_blocks=1, n_gaussians=20, n1=16, n2=8, n3=4, set2set_passes=1)
+N_CRYSTALS = 50
+SETTLED_SECONDS = 60.0
+"""How long to wait at most for the processes of the actors to end."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What is there when no campaign runs.
+
+    Attributes:
+        driver_mebibytes: Of this process.
+        ray_mebibytes: Of Ray's own processes and idle workers.
+        store_mebibytes: In Ray's object store.
+        n_objects: In it.
+        n_actors: That live, whoever made them.
+        n_workers: Processes of Ray's, idle or not.
+    """
+
+    driver_mebibytes: float
+    ray_mebibytes: float
+    store_mebibytes: float
+    n_objects: int
+    n_actors: int
+    n_workers: int
+
+    def __str__(self) -> str:
+        return (
+            f"driver {self.driver_mebibytes:5.0f} MiB, Ray {self.ray_mebibytes:5.0f} MiB in"
+            f" {self.n_workers:2d} workers, object store {self.store_mebibytes:6.2f} MiB in"
+            f" {self.n_objects:2d} objects, {self.n_actors} actors"
+        )
+
+
+def main() -> None:
+    """Run them and print the figures."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--campaigns", type=int, default=20)
+    parser.add_argument("--at-once", type=int, default=4)
+    parser.add_argument(
+        "--one", nargs=3, metavar=("FOLDER", "NAME", "ADDRESS"), help=argparse.SUPPRESS
+    )
+    options = parser.parse_args()
+    if options.one:
+        folder, name, address = options.one
+        campaign(Path(folder), name, address)
+        return
+    # CPUs that Ray may hand out, not those of the machine: four campaigns share what there is.
+    start_local_ray(object_store_mebibytes=400, cpus=8)
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            soak(Path(folder), options.campaigns, options.at_once)
+    finally:
+        ray.shutdown()
+
+
+def soak(folder: Path, n_campaigns: int, at_once: int) -> None:
+    """Print a line before the first campaign and after each, and one after those at once."""
+    print(f"before: {settled()}", flush=True)
+    for number in range(1, n_campaigns + 1):
+        begun = time.monotonic()
+        campaign(folder, f"after-another-{number}", None)
+        seconds = time.monotonic() - begun
+        print(f"campaign {number:2d} ({seconds:4.1f} s): {settled()}", flush=True)
+    begun, address = time.monotonic(), ray.get_runtime_context().gcs_address
+    script = [sys.executable, __file__, "--one", str(folder)]
+    drivers = [
+        subprocess.Popen([*script, f"at-once-{number}", address]) for number in range(at_once)
+    ]
+    codes = [driver.wait() for driver in drivers]
+    seconds = time.monotonic() - begun
+    if any(codes):
+        sys.exit(f"exit codes of the campaigns at once: {codes}")
+    print(f"{at_once} at once ({seconds:4.1f} s): {settled()}", flush=True)
+
+
+def campaign(folder: Path, name: str, address: str | None) -> None:
+    """Run one."""
+    config = Config.model_validate(
+        {
+            "name": name,
+            "runs_dir": folder,
+            "data": {"hypothetical_count": N_CRYSTALS},
+            "split": {"n_train": 12, "n_test": 4},
+            "network": NETWORK,
+            "gp": {"max_evaluations": 5},
+            "selection": {"cycles": 10},
+            "resources": {
+                "address": address,
+                **{role: {"cpus": 0.25} for role in ("gp", "shard", "featurizer", "labeller")},
+            },
+        }
+    )
+    dataset = hypothetical_dataset(N_CRYSTALS, seed=0, progress=NullProgress())
+    network = untrained(dataset.target, dataset.unit)
+    Campaign(dataset, config, oracle=IonicOracle(), network=network).run()
+
+
+def untrained(target: str, unit: str) -> NetworkState:
+    """A network of random weights: its latents differ between crystals, that is enough."""
+    rng = np.random.default_rng(0)
+    weights = {
+        name: rng.normal(0.0, 0.3, shape).astype(np.float32)
+        for name, shape in weight_shapes(NETWORK).items()
+    }
+    return NetworkState(NETWORK, weights, -2.0, 1.0, target, unit)
+
+
+def settled() -> Figures:
+    """The figures, once no process of an actor is left."""
+    deadline = time.monotonic() + SETTLED_SECONDS
+    while n_living_actors() and time.monotonic() < deadline:
+        time.sleep(0.5)
+    # Idle workers end by themselves after some seconds.
+    time.sleep(3.0)
+    ours = psutil.Process()
+    of_ray = [child for child in ours.children(recursive=True) if child.is_running()]
+    state = get_state_from_address(ray.get_runtime_context().gcs_address)
+    store = get_memory_info_reply(state).store_stats
+    return Figures(
+        mebibytes(ours),
+        sum(map(mebibytes, of_ray)),
+        store.object_store_bytes_used / MEBI,
+        store.num_local_objects,
+        n_living_actors(),
+        sum("ray::" in " ".join(command_line(child)) for child in of_ray),
+    )
+
+
+def n_living_actors() -> int:
+    """Actors that live or are being started."""
+    return sum(actor["State"] != "DEAD" for actor in actors().values())
+
+
+def mebibytes(process: psutil.Process) -> float:
+    """Memory of a process, its part of shared pages; 0 if it has just ended."""
+    try:
+        return float(process.memory_full_info().pss) / MEBI
+    except psutil.NoSuchProcess:
+        return 0.0
+
+
+def command_line(process: psutil.Process) -> list[str]:
+    """Empty if it has just ended."""
+    try:
+        return list(process.cmdline())
+    except psutil.NoSuchProcess:
+        return []
+
+
+if __name__ == "__main__":
+    main()
