@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
 from gpnet_ray.config_section import Count, Fraction, NotNegative, Positive, Section
 from gpnet_ray.errors import InputError
@@ -18,6 +19,7 @@ from gpnet_ray.oracles.settings import OracleConfig
 from gpnet_ray.storage.uri import StorageUri
 
 __all__ = [
+    "HOLDS_SECRET",
     "KERNELS",
     "LATENT_PROJECTIONS",
     "LATENT_SCALINGS",
@@ -299,6 +301,30 @@ class StorageConfig(Section):
                 StorageUri.parse(value)
             except InputError as error:
                 raise ValueError(str(error)) from None
+        return value
+
+
+HOLDS_SECRET: Final = "holds a secret"
+"""Type of the fault of a value that may hold a secret, which messages do not repeat."""
+
+
+class StorageConfig(Section):
+    """A second place for the run, for when the disk of the driver's machine may go."""
+
+    uri: str | None = None
+    """A path (NFS), ``s3://bucket/path`` or ``gs://bucket/path``; the run lies below it by its name. Credentials come from
+    the environment."""
+    give_up_after_seconds: NotNegative = 600.0
+    """How long a storage that is away is tried again before the run stops."""
+
+    @field_validator("uri")
+    @classmethod
+    def _can_be_kept_in_a_file(cls, value: str | None) -> str | None:
+        if value is not None:
+            try:
+                StorageUri.parse(value)
+            except InputError as error:
+                raise PydanticCustomError(HOLDS_SECRET, "{why}", {"why": str(error)}) from None
         return value
 
 

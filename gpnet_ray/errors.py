@@ -14,6 +14,8 @@ __all__ = [
     "NumericalError",
     "OracleError",
     "RunFolderError",
+    "StorageAwayError",
+    "StorageError",
     "nearest_name_hint",
 ]
 
@@ -36,6 +38,16 @@ class DataError(InputError):
 
 class RunFolderError(InputError):
     """A run folder exists already, is missing, or does not belong to this configuration."""
+
+
+class StorageError(RunFolderError):
+    """The copy of a run in its storage cannot be written or read, or belongs to another process (exit code 1)."""
+
+    exit_code = 1
+
+
+class StorageAwayError(StorageError):
+    """The storage does not answer; it may do so later."""
 
 
 class ClusterError(InputError):

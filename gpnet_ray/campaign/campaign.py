@@ -35,12 +35,13 @@ from gpnet_ray.campaign.ray_errors import ray_errors_explained
 from gpnet_ray.campaign.records import write_about, write_materials, write_run
 from gpnet_ray.campaign.run_folder import RunFolder
 from gpnet_ray.campaign.scorers import Scorers
+from gpnet_ray.campaign.storage import check_free, stored_run
 from gpnet_ray.campaign.telemetry import JournalWithMetrics, Telemetry
 from gpnet_ray.campaign.watching import RunWatch
 from gpnet_ray.config import Config
 from gpnet_ray.data.dataset import MaterialsDataset
 from gpnet_ray.data.splits import Split, load_split
-from gpnet_ray.errors import InputError, RunFolderError
+from gpnet_ray.errors import InputError, RunFolderError, StorageError
 from gpnet_ray.gnn.network_state import NetworkState
 from gpnet_ray.oracles.protocol import Oracle
 from gpnet_ray.progress import NullProgress, Progress
@@ -136,6 +137,7 @@ class Campaign:
 
         Raises:
             RunFolderError: the run's folder is occupied and neither option says what to do with it.
+            StorageError: the storage does not answer, or another process writes this run there.
             InputError: the settings do not fit the dataset or the cluster.
             OracleError: too many labels failed.
         """
@@ -143,28 +145,38 @@ class Campaign:
         if retry_failed and not resume:
             raise RunFolderError("retry_failed goes on with a run: give --resume too")
         started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        folder.check_free(resume=resume, overwrite=overwrite)
+        check_free(folder, context.config, resume=resume, overwrite=overwrite)
         with context.timed("graphs"):
             problem = screen(self._dataset, context.config, context.progress)
         split = self._given_split(problem)
         check_pool_is_large_enough(problem, context.config, split)
         identity = run_identity(problem, context, split, self._network)
-        with connected(context.config.resources), ray_errors_explained(GO_ON):
-            if not resume:
-                folder.create(context.config, overwrite=overwrite)
-            try:
-                with ExitStack() as stack:
-                    unit = problem.dataset.unit
-                    telemetry = stack.enter_context(Telemetry(folder.path.name, unit))
-                    journal = stack.enter_context(JournalWithMetrics(folder.journal, telemetry))
-                    open_run(context, journal, identity, started=started, retry_failed=retry_failed)
-                    self._run_stages(problem, journal, stack)
-            except InputError:
-                # What was asked cannot be done: a folder that holds nothing yet is not left behind.
-                if not resume and not holds_anything(folder.journal):
-                    folder.remove()
-                raise
-        report = write_report(folder.path)
+        storage, notify = context.config.storage, context.progress.line
+        with stored_run(folder.path, storage, resume=resume, notify=notify) as mirror:
+            with connected(context.config.resources), ray_errors_explained(GO_ON):
+                if not resume:
+                    folder.create(context.config, overwrite=overwrite)
+                try:
+                    with ExitStack() as stack:
+                        unit = problem.dataset.unit
+                        telemetry = stack.enter_context(Telemetry(folder.path.name, unit))
+                        journal = stack.enter_context(
+                            JournalWithMetrics(folder.journal, telemetry, mirror=mirror)
+                        )
+                        open_run(
+                            context, journal, identity, started=started, retry_failed=retry_failed
+                        )
+                        self._run_stages(problem, journal, stack)
+                except StorageError:
+                    raise
+                except InputError:
+                    # What was asked cannot be done: a folder that holds nothing yet is not left behind.
+                    if not resume and not holds_anything(folder.journal):
+                        folder.remove()
+                        if mirror is not None:
+                            mirror.remove()
+                    raise
+            report = write_report(folder.path)
         return CampaignResult(folder.path, folder.read_json(folder.summary), report)
 
     def _run_stages(

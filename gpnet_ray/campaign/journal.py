@@ -10,10 +10,10 @@ import fcntl
 import json
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from gpnet_ray.errors import RunFolderError
 
@@ -31,17 +31,31 @@ RESERVE_BYTES = 64 * 1024
 """Room kept free beside the journal for what is in flight when the disk is full: some 200 labels."""
 
 
+class JournalMirror(Protocol):
+    """Where the lines go besides the file; see :class:`gpnet_ray.storage.mirror.Mirror`."""
+
+    def take(self, content: bytes, kinds: Collection[str], *, later: bool = False) -> None:
+        """Take whole lines with events of these kinds; what must not lag is safe when it returns."""
+
+
 class Journal:
     """The one writer of a journal file; opens at its end and goes on with the numbering.
 
-    ``advice`` ends the errors of a full disk: what to do once there is room.
+    ``advice`` ends the errors of a full disk: what to do once there is room. ``mirror`` takes every line once
+    the disk has it.
 
     Raises:
         RunFolderError: another process writes this journal, or it is damaged, or the disk is full.
     """
 
-    def __init__(self, path: Path, *, advice: str = "go on with --resume") -> None:
-        self._path, self._advice = path, advice
+    def __init__(
+        self,
+        path: Path,
+        *,
+        advice: str = "go on with --resume",
+        mirror: JournalMirror | None = None,
+    ) -> None:
+        self._path, self._advice, self._mirror = path, advice, mirror
         # Unbuffered, so that what could not be written is not written later behind something else.
         self._file = path.open("ab", buffering=0)
         try:
@@ -68,9 +82,10 @@ class Journal:
             raise self._full(error, "nothing was begun") from error
 
     def append(self, *events: Event) -> None:
-        """Write events, in order, and return once the disk has them.
+        """Write events, in order, and return once the disk has them, and the mirror those that must not lag.
 
         Raises:
+            StorageError: the mirror could not take them; they are in the journal all the same.
             RunFolderError: the disk is full or broken. Where room that is kept for this was enough
                 (``takes_events`` is still true), the events are in the journal all the same.
         """
@@ -78,6 +93,7 @@ class Journal:
             return
         lines = [_encode({"number": n, **e}) + "\n" for n, e in enumerate(events, self._number)]
         content = "".join(lines).encode()
+        kinds = {str(event["event"]) for event in events}
         try:
             self._write(content)
         except OSError as error:
@@ -88,8 +104,13 @@ class Journal:
                 self.takes_events = False
                 raise self._full(second, "the last events were not written") from second
             self._number += len(events)
+            if self._mirror is not None:
+                # The run ends anyhow, and of the two errors that of the disk is told.
+                self._mirror.take(content, kinds, later=True)
             raise self._full(error, "all that was bought is in it") from error
         self._number += len(events)
+        if self._mirror is not None:
+            self._mirror.take(content, kinds)
 
     def _write(self, content: bytes) -> None:
         """Write all or nothing."""

@@ -80,8 +80,13 @@ class RunFolder(NetworkFiles):
             if int(path.name.rpartition("-")[2]) > after:
                 shutil.rmtree(path)
 
-    def check_free(self, *, resume: bool, overwrite: bool) -> None:
+    def check_free(self, *, resume: bool, overwrite: bool, stored: str | None = None) -> None:
         """Refuse to touch a folder that holds something, unless the user said what to do with it.
+
+        Args:
+            resume: Go on with the run.
+            overwrite: Replace it.
+            stored: Where the storage has a copy of it, if it has one.
 
         Raises:
             RunFolderError: the folder holds files and neither option is given; both are given;
@@ -91,12 +96,17 @@ class RunFolder(NetworkFiles):
             raise RunFolderError("--resume and --overwrite contradict each other; give one of them")
         self._check_place()
         occupied = self.path.is_dir() and any(self.path.iterdir())
-        if resume and not self._is_run():
+        if resume and not self._is_run() and (occupied or stored is None):
             raise RunFolderError(f"{self.path} holds no run to resume; leave out --resume")
         if occupied and not (resume or overwrite):
             raise RunFolderError(
                 f"{self.path} exists already; go on with it by --resume, replace it by --overwrite,"
                 " or name another run with --name"
+            )
+        if stored is not None and not (resume or overwrite):
+            raise RunFolderError(
+                f"{stored} holds a run already; go on with it by --resume, replace it by --overwrite, or"
+                " name another run with --name"
             )
         if occupied and overwrite and not self._is_run():
             raise RunFolderError(

@@ -29,6 +29,7 @@ __all__ = [
     "Scaling",
     "Seed",
     "Settings",
+    "Storage",
     "StructureColumn",
     "Target",
     "Unit",
@@ -83,6 +84,14 @@ Pretrained: TypeAlias = Annotated[
     ),
 ]
 Seed: TypeAlias = Annotated[int | None, typer.Option(help="Seed of every random choice.")]
+Storage: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URI",
+        help="Second place for the run, which --resume brings it back from: a path (NFS), s3://bucket/path"
+        " or gs://bucket/path.",
+    ),
+]
 Address: TypeAlias = Annotated[
     str | None, typer.Option(help="Ray address, host:port or auto; left out: a local Ray.")
 ]

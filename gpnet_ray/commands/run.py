@@ -59,6 +59,7 @@ def run(
     seed: options.Seed = None,
     name: Annotated[str | None, typer.Option(help="Name of the run's folder.")] = None,
     runs_dir: Annotated[Path | None, typer.Option(help="Where run folders lie.")] = None,
+    storage: options.Storage = None,
     address: options.Address = None,
     shards: Annotated[int | None, typer.Option(help="Actors that score the pool.")] = None,
     labellers: Annotated[int | None, typer.Option(help="Actors that ask the oracle.")] = None,
@@ -95,6 +96,7 @@ def run(
         "seed": seed,
         "name": name,
         "runs_dir": runs_dir,
+        "storage.uri": storage,
         "resources.address": address,
         "resources.shards": shards,
         "resources.labellers": labellers,
@@ -118,6 +120,7 @@ def _run(config: Config, *, resume: bool, overwrite: bool, retry_failed: bool) -
     from gpnet_ray.campaign.campaign import Campaign
     from gpnet_ray.campaign.preparation import load_dataset
     from gpnet_ray.campaign.run_folder import RunFolder
+    from gpnet_ray.campaign.storage import check_free
     from gpnet_ray.data import hypothetical_oxides
     from gpnet_ray.progress import make_progress
     from gpnet_ray.report.table import summary_table
@@ -126,7 +129,8 @@ def _run(config: Config, *, resume: bool, overwrite: bool, retry_failed: bool) -
     progress = make_progress(console)
     source = hypothetical_oxides.SOURCE if config.data.dataset is None else config.data.dataset
     # Asked before the dataset is read, so that the answer comes at once.
-    RunFolder(config.run_dir(str(source))).check_free(resume=resume, overwrite=overwrite)
+    folder = RunFolder(config.run_dir(str(source)))
+    check_free(folder, config, resume=resume, overwrite=overwrite)
     dataset, oracle = load_dataset(config, progress)
     progress.line(f"{len(dataset)} materials from {dataset.source}; labels: {dataset.label_note}")
     campaign = Campaign(dataset, config, oracle=oracle, progress=progress)
