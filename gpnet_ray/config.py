@@ -284,26 +284,6 @@ class ResourcesConfig(Section):
     """How long to wait for the actors before giving up with what was asked and what there is."""
 
 
-class StorageConfig(Section):
-    """A second place for the run, for when the disk of the driver's machine may go."""
-
-    uri: str | None = None
-    """A path (NFS), ``s3://bucket/path`` or ``gs://bucket/path``; the run lies below it by its name. Credentials come from
-    the environment."""
-    give_up_after_seconds: NotNegative = 600.0
-    """How long a storage that is away is tried again before the run stops."""
-
-    @field_validator("uri")
-    @classmethod
-    def _can_be_kept_in_a_file(cls, value: str | None) -> str | None:
-        if value is not None:
-            try:
-                StorageUri.parse(value)
-            except InputError as error:
-                raise ValueError(str(error)) from None
-        return value
-
-
 HOLDS_SECRET: Final = "holds a secret"
 """Type of the fault of a value that may hold a secret, which messages do not repeat."""
 
