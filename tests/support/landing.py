@@ -33,7 +33,7 @@ N_POOL = 20
 
 @dataclass(frozen=True)
 class Seat:
-    """Where an actor is: its node, the GPUs that it sees there, its share of one, TensorFlow's threads."""
+    """Where an actor is: its node, the GPUs that Ray gave it, those that are visible, TensorFlow's threads."""
 
     node: str
     gpus: tuple[str, ...]
