@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from support.event_files import curves
 
 from gpnet_ray import Campaign, IonicOracle, hypothetical_dataset
 from gpnet_ray.campaign.journal import read_journal
@@ -174,6 +175,22 @@ def test_the_folder_holds_what_the_readme_says(finished: Any) -> None:
     rejected = list(csv.DictReader((finished.run_dir / "rejected.csv").open()))
     n_split = sum(len(ids) for ids in Files(finished.run_dir).split.values())
     assert n_split == 90 - sum(1 for row in rejected if not row["where"].startswith("oracle"))
+
+
+def test_the_curves_for_tensorboard_are_the_metrics(finished: Any) -> None:
+    rows = finished.metrics
+    for strategy in ("max-sigma", "random"):
+        mine = rows[rows.strategy == strategy]
+        read = curves(finished.run_dir / "tensorboard" / strategy)
+        for tag, column in (
+            ("test/mae", "test_mae"),
+            ("test/coverage_2sigma", "test_coverage_2sigma"),
+        ):
+            assert [step for step, _ in read[tag]] == mine.cycle.tolist()
+            # float32 in the file.
+            assert [v for _, v in read[tag]] == pytest.approx(mine[column].tolist(), rel=1e-6)
+        sigma = finished.picks[finished.picks.strategy == strategy].sigma.tolist()
+        assert [v for _, v in read["pick/sigma"]] == pytest.approx(sigma, rel=1e-6)
 
 
 def test_a_finished_run_resumed_changes_nothing(finished: Any, files: Files) -> None:

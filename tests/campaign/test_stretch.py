@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -87,6 +88,7 @@ def run_arm(
     *,
     strategy: Any = "max-sigma",
     oracle: FunctionOracle | None = None,
+    watching: dict[str, Any] | None = None,
     **selection: Any,
 ) -> ArmResult:
     gp, shards = scorers
@@ -108,6 +110,7 @@ def run_arm(
             desk=LabelDesk(crew, structures, journal, history),
             journal=journal,
             history=history,
+            **(watching or {}),
         )
         with NullProgress().task("", total=1, unit="") as task:
             return stretch.run(start, task).result()
@@ -132,6 +135,28 @@ def sequential_max_sigma(failing: frozenset[str], cycles: int) -> list[str]:
         if best not in failing:
             labelled.append(best)
     return picked
+
+
+def test_where_labels_take_long_every_cycle_is_seen_and_the_picks_are_the_same(scorers, tmp_path):
+    oracle = FunctionOracle(failing=frozenset(sequential_max_sigma(frozenset(), 3)[2:3]))
+    hours, seen = itertools.count(step=3600.0), []
+    run_arm(
+        scorers,
+        tmp_path,
+        oracle=oracle,
+        cycles=6,
+        watching={
+            "clock": lambda: next(hours),
+            "watch": lambda record: seen.append(record().result()),
+        },
+    )
+    assert [len(arm.picks) for arm in seen] == [1, 2, 3, 4, 5, 6]
+    picked = [pick.outcome.material_id for pick in seen[-1].picks]
+    assert picked == sequential_max_sigma(oracle.failing, 6)
+    for arm in seen:
+        n = len(arm.curve)
+        # The same sums in the same order: what was seen earlier is a part of the end.
+        assert arm.test["mae"].tolist() == seen[-1].test["mae"][:n].tolist()
 
 
 def dense_mean(picked: list[str], cycle: int) -> float:
