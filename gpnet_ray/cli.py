@@ -10,6 +10,7 @@ import typer
 
 from gpnet_ray import __version__
 from gpnet_ray.commands.ask_tell import add_candidates, ask, put_back, tell, withdraw
+from gpnet_ray.commands.compare import compare
 from gpnet_ray.commands.featurize import featurize
 from gpnet_ray.commands.init import init
 from gpnet_ray.commands.predict import predict
@@ -53,6 +54,7 @@ def _options(
 for _command in (
     run,
     report,
+    compare,
     validate,
     train,
     featurize,

@@ -1,4 +1,4 @@
-"""``gpnet-ray report``: the report of a finished run again."""
+"""``gpnet-ray report``: the report of a run again, finished or not."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ __all__ = ["report", "show_result"]
 
 
 def report(
-    run_dir: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    run_dir: Annotated[Path, typer.Argument(help="Folder of a run; it may still go on.")],
 ) -> None:
-    """Draw the report of a run again from its tables."""
+    """Draw the report of a run again from its tables, also while the run goes on."""
     from gpnet_ray.report.page import write_report
     from gpnet_ray.report.summary import build_summary
     from gpnet_ray.report.table import summary_table
+    from gpnet_ray.report.words import progress_sentences
 
-    page = write_report(run_dir)
-    show_result(Console(), summary_table(build_summary(run_dir)), page)
+    page, console, summary = write_report(run_dir), Console(), build_summary(run_dir)
+    if summary["progress"]:
+        state, labels, _ = progress_sentences(summary["progress"])
+        console.print(f"Not finished. {state} {labels}", highlight=False, markup=False)
+    show_result(console, summary_table(summary), page)
 
 
 def show_result(console: Console, table: Table, report: Path) -> None:

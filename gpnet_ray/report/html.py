@@ -74,19 +74,19 @@ def page_html(
     )
     return document(
         title=f"{summary['name']} – gpnet_ray",
-        header=_head(run, summary),
+        header=_head(summary),
         sections=[section for section in sections if section is not None],
         scripts=page_scripts(),
         data=data_element(charts),
     )
 
 
-def _head(run: FinishedRun, summary: Mapping[str, Any]) -> str:
+def _head(summary: Mapping[str, Any]) -> str:
     counts = summary["materials"]
     quantity = quantity_name(summary["target"], summary["unit"])
     state = "".join(
         f"<p>{'<strong>Not finished.</strong> ' if first == 0 else ''}{escape(sentence)}</p>\n"
-        for first, sentence in enumerate(progress_sentences(run.progress))
+        for first, sentence in enumerate(progress_sentences(summary["progress"]))
     )
     unfinished = f'<div class="warning" id="not-finished">\n{state}</div>\n' if state else ""
     return (

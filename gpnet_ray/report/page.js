@@ -141,7 +141,8 @@ async function drawCurves({ curves, measures, unit }) {
   const traces = (measure) =>
     curves.map((curve) => ({
       type: "scatter",
-      mode: curve.labelled.length > 60 ? "lines" : "lines+markers",
+      mode: "lines+markers",
+      marker: { size: curve.labelled.map((_, row) => markerSize(curve, row)), opacity: 1 },
       name: plain(curve.name),
       x: curve.labelled,
       y: curve[measure],
@@ -149,6 +150,10 @@ async function drawCurves({ curves, measures, unit }) {
       text: curve.labelled.map((_, row) => curveText(curve, row, measure)),
       hovertemplate: "%{text}<extra></extra>",
     }));
+  // Of a long curve, only where the network was trained again.
+  const markerSize = (curve, row) =>
+    curve.labelled.length <= 60 ? 6 : isTrainedAgain(curve, row) ? 8 : 0;
+  const isTrainedAgain = (curve, row) => row > 0 && curve.cycle[row] === curve.cycle[row - 1];
   const draw = () => {
     const measure = choice.value;
     return Plotly.react(
@@ -167,6 +172,7 @@ async function drawCurves({ curves, measures, unit }) {
       `${curve.labelled[row].toLocaleString("en")} labelled`,
       `${plain(measures[measure])}: ${rounded(curve[measure][row])}`,
     ];
+    if (isTrainedAgain(curve, row)) lines.push("the network trained again");
     if (curve.picks[row]) lines.push(`labelled last: ${plain(curve.picks[row])}`);
     if (curve.sigma[row] !== null) lines.push(`σ of it: ${rounded(curve.sigma[row])} ${plain(unit)}`);
     return lines.join("<br>");
@@ -177,7 +183,10 @@ async function drawCurves({ curves, measures, unit }) {
 
 async function drawMap({ map, unit }) {
   const text = (group, row) => {
-    const lines = [`<b>${plain(group.ids[row])}</b> ${plain(group.formulas[row])}`, plain(group.texts[row])];
+    const lines = [
+      `<b>${plain(group.ids[row])}</b> ${plain(group.formulas[row])}`,
+      plain(group.texts[row]),
+    ];
     if (group.values[row] !== null) lines.push(`label: ${rounded(group.values[row])} ${plain(unit)}`);
     return lines.filter((line) => line).join("<br>");
   };

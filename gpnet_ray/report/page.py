@@ -10,7 +10,7 @@ from gpnet_ray.report.html import page_html
 from gpnet_ray.report.panels import draw_panels
 from gpnet_ray.report.summary import summarise, to_strict_json
 
-__all__ = ["write_report"]
+__all__ = ["write_report", "write_text"]
 
 
 def write_report(run_dir: Path) -> Path:
@@ -32,13 +32,13 @@ def write_report(run_dir: Path) -> Path:
     folder = run.path / "report"
     folder.mkdir(exist_ok=True)
     panels = draw_panels(run, summary, folder)
-    _write(run.path / "summary.json", to_strict_json(summary))
+    write_text(run.path / "summary.json", to_strict_json(summary))
     index = folder / "index.html"
-    _write(index, page_html(run, summary, panels, folder))
+    write_text(index, page_html(run, summary, panels, folder))
     return index
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     """Write a file that is never seen half-written."""
     # The run itself and somebody who looks at it may write at the same time.
     draft = path.with_name(f".{path.name}.{os.getpid()}")

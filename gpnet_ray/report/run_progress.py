@@ -34,11 +34,6 @@ class RunProgress:
     pending: int
     changed: str
 
-    @property
-    def arm(self) -> str | None:
-        """The arm under way; ``None`` where all have ended."""
-        return next((arm for arm, n in self.cycles.items() if n < self.cycles_asked), None)
-
 
 def read_progress(journal: Path, config: Mapping[str, Any]) -> RunProgress:
     """Read how far a run has come.

@@ -56,6 +56,7 @@ def summarise(run: FinishedRun) -> dict[str, Any]:
             "units": _units(str(info["unit"])),
             "source": info["source"],
             "label_note": info["label_note"],
+            "progress": None if run.progress is None else dataclasses.asdict(run.progress),
             "materials": {
                 key: info[key]
                 for key in ("n_materials", "n_train", "n_pool", "n_test", "n_rejected")

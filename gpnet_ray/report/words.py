@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from gpnet_ray.report.run_progress import RunProgress
+from typing import Any
 
 __all__ = [
     "NO_BREAK",
@@ -183,26 +180,31 @@ def radius_sentence(radius: Mapping[str, Any]) -> str:
     )
 
 
-def progress_sentences(progress: RunProgress | None) -> tuple[str, ...]:
-    """Say how far a run has come that is not finished; nothing of one that is."""
+def progress_sentences(progress: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Say how far a run has come that is not finished; nothing of one that is.
+
+    Args:
+        progress: ``progress`` of the summary, see :class:`gpnet_ray.report.run_progress.RunProgress`.
+    """
     if progress is None:
         return ()
-    asked = counted(progress.cycles_asked, "cycle")
-    arms = "; ".join(f"{arm}: cycle {n:,} of {asked}" for arm, n in progress.cycles.items())
-    if not progress.network_trained:
+    n_asked, cycles = progress["cycles_asked"], progress["cycles"]
+    under_way = next((arm for arm, n in cycles.items() if n < n_asked), None)
+    arms = "; ".join(f"{arm}: cycle {n:,} of {n_asked:,}" for arm, n in cycles.items())
+    if not progress["network_trained"]:
         state = "The network is not trained yet, and no cycle has begun."
-    elif progress.arm is None:
+    elif under_way is None:
         state = f"All cycles are done ({arms}); what comes after them is not."
     else:
-        state = f"The arm under way is {progress.arm} ({arms})."
+        state = f"The arm under way is {under_way} ({arms})."
     pending = (
-        f", and {counted(progress.pending, 'material')} asked for without an answer"
-        if progress.pending
+        f"; {counted(progress['pending'], 'material')} asked for have no answer yet"
+        if progress["pending"]
         else ""
     )
     labels = (
-        f"The oracle has given {counted(progress.labels, 'value')}{pending}. The journal was last "
-        f"written at {progress.changed}."
+        f"The oracle has given {counted(progress['labels'], 'value')}{pending}. The journal was last "
+        f"written at {progress['changed']}."
     )
     advice = (
         "What is shown here is what there was then; gpnet-ray report draws it again, and gpnet-ray run "

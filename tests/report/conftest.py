@@ -176,7 +176,12 @@ def write_files(
     }
     (path / "config.yaml").write_text(yaml.safe_dump(config), "utf-8")
     hyperparameters = {"kernel": "laplacian", "amplitude": 1.3, "length_scale": 2.5}
-    gp = {"hyperparameters": hyperparameters, "trace": [{}, {}], "seconds": 0.5, "warnings": []}
+    step = {"amplitude": 1.3, "length_scale": 2.5, "mean": -2.0}
+    trace = [
+        {"evaluation": n, "negative_log_likelihood": -10.0 * n, **step, "noise_std": 0.2 / n}
+        for n in (1, 2)
+    ]
+    gp = {"hyperparameters": hyperparameters, "trace": trace, "seconds": 0.5, "warnings": []}
     (path / "gp.json").write_text(json.dumps(gp), "utf-8")
     info = {
         "target": "formation_energy_per_atom",
