@@ -10,23 +10,29 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import re
 import shlex
+import shutil
 import sys
 import time
-from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from pathlib import Path
+from typing import Any
 
 import aiohttp
-import pyarrow as pa
 import yaml
-from pyarrow import fs
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
+
+from gpnet_ray.campaign.storage import fetch_run, run_uri
+from gpnet_ray.errors import GpnetError
 
 CANNOT = 2
 """Exit code where nothing could be submitted, or what was asked for cannot be done."""
 INTERRUPTED = 130
+HERE = "http://127.0.0.1:8265"
+"""Where a cluster of this machine, `ray dashboard` and SSH tunnels have it."""
+
 RECONNECT_SECONDS = 120.0
 LINE_WITH_REPORT = re.compile(r"^Report: (\S.*?)/report/index\.html\s*$", re.MULTILINE)
 SECRET_NAME = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|(^|_)KEY(_|$)", re.IGNORECASE)
@@ -39,7 +45,7 @@ def main() -> int:
         runtime_env = _runtime_env(options.runtime_env, options.working_dir)
         if options.fetch is not None:
             _check_fetchable(options.command)
-        client = JobSubmissionClient(options.address)
+        client = _client(options.address)
         # The driver computes nothing: no GPU, and no CPU is kept from the actors for it.
         job = client.submit_job(entrypoint=shlex.join(options.command), runtime_env=runtime_env)
     except (AuthenticationError, OSError, RuntimeError, ValueError) as error:
@@ -53,7 +59,7 @@ def main() -> int:
         print(f"Error: {error}. The job may go on. {_how_to_go_on(job)}", file=sys.stderr)
         return 1
     if options.fetch is not None and code == 0:
-        return _fetched(followed.output, options.fetch)
+        return _fetched(options.command, followed.output, options.fetch)
     return code
 
 
@@ -63,7 +69,7 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument(
         "--address",
-        help="of the dashboard; default: RAY_API_SERVER_ADDRESS, RAY_ADDRESS, 8265 here",
+        help=f"of the dashboard; default: RAY_API_SERVER_ADDRESS, RAY_ADDRESS or {HERE}",
     )
     parser.add_argument(
         "--working-dir",
@@ -75,6 +81,15 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("command", nargs="+", help="gpnet-ray run …, or python driver.py …")
     return parser.parse_args()
+
+
+def _client(address: str | None) -> JobSubmissionClient:
+    """Reach the job API; an address that was given comes before those of the environment."""
+    names = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
+    found = next((os.environ[name] for name in names if os.environ.get(name)), HERE)
+    # Ray itself lets the environment come first.
+    os.environ["RAY_API_SERVER_ADDRESS"] = address or found
+    return JobSubmissionClient(address or found)
 
 
 def _runtime_env(file: Path | None, working_dir: str | None) -> dict[str, Any]:
@@ -189,7 +204,6 @@ class FollowedJob:
                 f" {_how_to_go_on(self._job)}",
                 file=sys.stderr,
             )
-            self.left = True
             return True
         try:
             answer = input(
@@ -199,11 +213,11 @@ class FollowedJob:
             answer = "n"
         if answer.strip().lower() in ("y", "yes"):
             self._cancel()
-            self.left = True
-        elif answer.strip().lower() in ("n", "no"):
+            return True
+        if answer.strip().lower() in ("n", "no"):
             print(f"\nJob {self._job} goes on. {_how_to_go_on(self._job)}", file=sys.stderr)
-            self.left = True
-        return self.left
+            return True
+        return False
 
     def _cancel(self) -> None:
         self._client.stop_job(self._job)
@@ -220,60 +234,41 @@ def _how_to_go_on(job: str) -> str:
     return f"Follow it: ray job logs --follow {job}; cancel it: ray job stop {job}"
 
 
-def _fetched(output: str, into: Path) -> int:
+def _fetched(command: list[str], output: str, into: Path) -> int:
     """Copy the folder of every run that the job's output names; return 0, or 1 with the reason told."""
-    folders = list(dict.fromkeys(LINE_WITH_REPORT.findall(output)))
+    folders = [Path(text) for text in dict.fromkeys(LINE_WITH_REPORT.findall(output))]
     if not folders:
         print("Error: nothing to fetch: the job's output names no report", file=sys.stderr)
         return 1
     for folder in folders:
         try:
-            report = fetch(folder, into)
-        except (OSError, ValueError, pa.ArrowException) as error:
-            print(
-                f"Error: {folder} cannot be fetched from here: {error}. A path of the cluster is only"
-                " reached where this machine has the same disk; give the command --storage URI, or copy"
-                " it with `ray rsync-down`",
-                file=sys.stderr,
-            )
+            copy = fetch(folder, into / folder.name, storage=_option(command, "--storage"))
+        except (GpnetError, OSError) as error:
+            print(f"Error: {folder} cannot be fetched: {error}", file=sys.stderr)
             return 1
-        print(f"Fetched: {report}", file=sys.stderr)
+        print(f"Fetched: {copy / 'report' / 'index.html'}", file=sys.stderr)
     return 0
 
 
-def fetch(location: str, into: Path) -> Path:
-    """Copy a run's folder from a path or URI that pyarrow knows into a new folder of ``into``.
+def fetch(folder: Path, to: Path, *, storage: str | None) -> Path:
+    """Copy a run's folder of the cluster into a new one here: from the storage, or from a disk that both see.
 
-    Returns:
-        The report in the copy.
+    Ray's job API gives no files out.
 
     Raises:
-        FileNotFoundError: there is no such folder as seen from this machine.
         FileExistsError: the copy is there already.
-        ValueError: a name in it leads out of the folder, or the location is a relative path.
+        FileNotFoundError: without a storage, the folder is not on a disk of this machine.
+        GpnetError: the storage does not answer or holds no such run.
     """
-    source, root = fs.FileSystem.from_uri(location)
-    files = source.get_file_info(fs.FileSelector(root, recursive=True))
-    target = into / PurePosixPath(root).name
-    if target.exists():
-        raise FileExistsError(f"{target} exists already; name another folder")
-    for info in files:
-        if info.type != fs.FileType.File:
-            continue
-        inside = PurePosixPath(info.path).relative_to(root)
-        # A bucket may hold any names.
-        if ".." in inside.parts:
-            raise ValueError(f"{info.path} leads out of the folder")
-        copy = target / inside
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        with source.open_input_stream(info.path, compression=None) as stream, copy.open("wb") as to:
-            _copy(stream, to)
-    return target / "report" / "index.html"
-
-
-def _copy(stream: Any, to: IO[bytes]) -> None:
-    while part := stream.read(1 << 20):
-        to.write(part)
+    if storage is not None:
+        return fetch_run(run_uri(storage, folder.name), to)
+    if not (folder.is_absolute() and folder.is_dir()):
+        raise FileNotFoundError(
+            "this machine has no such folder. Give the command --storage URI, or an absolute --runs-dir on"
+            " a disk that this machine has too, or copy it with `ray rsync-down`"
+        )
+    shutil.copytree(folder, to)
+    return to
 
 
 if __name__ == "__main__":

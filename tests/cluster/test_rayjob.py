@@ -54,7 +54,7 @@ KNOWN = {
         *("groupName", "idleTimeoutSeconds", "labels", "maxReplicas", "minReplicas", "numOfHosts"),
         *("rayStartParams", "replicas", "resources", "scaleStrategy", "suspend", "template"),
     },
-    "pod.spec": {"automountServiceAccountToken", "containers", "volumes"},
+    "pod.spec": {"automountServiceAccountToken", "containers", "securityContext", "volumes"},
     "container": {
         *("env", "image", "name", "ports", "resources", "securityContext", "volumeMounts"),
     },
@@ -101,7 +101,7 @@ def test_nobody_gets_in_without_the_token_and_no_secret_stands_in_the_file(
 ) -> None:
     cluster = job["spec"]["rayClusterSpec"]
     assert cluster["authOptions"] == {"mode": "token"}
-    assert tuple(map(int, cluster["rayVersion"].split("."))) >= (2, 52, 0)
+    assert tuple(map(int, cluster["rayVersion"].split("."))) >= (2, 55, 0)
     assert cluster["headGroupSpec"]["serviceType"] == "ClusterIP"
     for group in groups(job):
         for container in group["template"]["spec"]["containers"]:
