@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from gpnet_ray.storage.journal_copy import MERGED_AT, JournalCopy, read_stored_journal
+import pytest
+
+from gpnet_ray.storage import journal_copy
+from gpnet_ray.storage.journal_copy import JournalCopy, read_stored_journal
 from gpnet_ray.storage.objects import Objects
 from gpnet_ray.storage.ownership import Claim
 from gpnet_ray.storage.uri import StorageUri
@@ -16,12 +19,15 @@ def claim(generation: int, token: str) -> Claim:
     return Claim(token, generation, "machine", "host", 1, "now")
 
 
-def test_pieces_come_back_in_order_and_are_merged_now_and_then(address: str) -> None:
+def test_pieces_come_back_in_order_and_are_merged_now_and_then(
+    address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_copy, "MERGED_AT", 8)
     objects = Objects(StorageUri.parse(address))
     copy = JournalCopy(objects, claim(1, "a"))
     copy.begin(lines(0, 7))
     written = 7
-    for step in range(2 * MERGED_AT + 5):
+    for step in range(2 * 8 + 5):
         copy.add(lines(written, written + 1 + step % 3))
         written += 1 + step % 3
         copy.merge()

@@ -65,6 +65,7 @@ def test_labels_are_there_before_the_program_goes_on_with_the_files_they_rest_on
         (folder / "network" / "weights.npz").write_bytes(bytes(1000))
         (folder / "half.parquet.tmp").write_bytes(b"half")
         journal.append({"event": "asked", "for": "label", "ids": ["mp-1"]})
+        journal.append({"event": "network", "fingerprint": "0f"})
         journal.append(label(1))
         at_once = fetch_run(address, tmp_path / "at_once")
         assert (at_once / "journal.jsonl").read_bytes() == (folder / "journal.jsonl").read_bytes()
