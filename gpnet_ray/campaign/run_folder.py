@@ -16,6 +16,7 @@ from gpnet_ray.campaign.rejected import rejected_csv
 from gpnet_ray.campaign.surrogate import GP_FILE, LABELLED_FILE, NETWORK_FOLDER
 from gpnet_ray.config import Config
 from gpnet_ray.data.dataset import RejectedMaterial
+from gpnet_ray.data.plain_columns import refuse_objects
 from gpnet_ray.errors import RunFolderError
 
 if TYPE_CHECKING:
@@ -194,11 +195,13 @@ class RunFolder(NetworkFiles):
         import pyarrow.parquet as pq
 
         try:
-            return pq.read_table(path)
+            table = pq.read_table(path)
+            refuse_objects(table.schema)
         except (OSError, pa.ArrowInvalid) as error:
             raise RunFolderError(
                 f"{path} cannot be read ({error}); {self.unreadable_advice}"
             ) from None
+        return table
 
     def write_text(self, path: Path, text: str) -> None:
         """Write a text file, whole or not at all."""

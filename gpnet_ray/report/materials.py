@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from gpnet_ray.data.plain_columns import refuse_objects
 from gpnet_ray.errors import RunFolderError
 from gpnet_ray.types import FloatArray
 
@@ -52,6 +53,7 @@ def read_materials(run_dir: Path) -> RunMaterials | None:
         return None
     try:
         table = pq.ParquetFile(path).read()
+        refuse_objects(table.schema)
         columns = [table.column(name).to_pylist() for name in COLUMNS]
     except (pa.ArrowInvalid, OSError, KeyError) as error:
         raise RunFolderError(
