@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from gpnet_ray import __version__
+from gpnet_ray.commands import data
 from gpnet_ray.commands.ask_tell import add_candidates, ask, put_back, tell, withdraw
 from gpnet_ray.commands.compare import compare
 from gpnet_ray.commands.featurize import featurize
@@ -68,6 +69,7 @@ for _command in (
     put_back,
 ):
     app.command()(_command)
+app.add_typer(data.app, name="data")
 
 
 def main() -> None:

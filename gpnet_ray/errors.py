@@ -9,6 +9,7 @@ __all__ = [
     "ActorRestartedError",
     "ClusterError",
     "DataError",
+    "DownloadError",
     "GpnetError",
     "InputError",
     "NumericalError",
@@ -34,6 +35,10 @@ class InputError(GpnetError):
 
 class DataError(InputError):
     """A dataset or a structure cannot be used; the message names the file, the row or the id."""
+
+
+class DownloadError(GpnetError):
+    """Data could not be fetched now: the server does not answer, or limits how much may be asked of it."""
 
 
 class RunFolderError(InputError):
