@@ -112,6 +112,12 @@ def read_finished_run(run_dir: Path) -> FinishedRun:
         raise RunFolderError(
             f"there is no run folder {run_dir}; give the folder of a run (runs/NAME)"
         )
+    if not (run_dir / "run.json").is_file():
+        raise RunFolderError(
+            f"run folder {run_dir} has no run.json, which a run writes once its materials are split: try"
+            " again in a minute where it is at work; else go on with `gpnet-ray run --resume`, or start it"
+            " anew with --overwrite"
+        )
     info = _read_json(run_dir, "run.json")
     missing = [key for key in RUN_INFO if key not in info]
     if missing:

@@ -50,15 +50,18 @@ def charts_section(data: Mapping[str, Any]) -> Section | None:
         f'<option value="{key}">{escape(name)}</option>' for key, name in data["measures"].items()
     )
     curves = (
-        '<div class="chart">\n<label>Learning curve of <select id="chart-measure">'
-        f'{options}</select></label>\n<div id="chart-curves"></div>\n</div>\n'
+        '<div class="chart">\n<div class="title"><label>Learning curve of '
+        f'<select id="chart-measure">{options}</select></label></div>\n<div id="chart-curves"></div>\n</div>\n'
         if data["curves"]
         else ""
     )
     latent = ""
     if data["map"]:
         caption = escape(data["map"]["caption"])
-        latent = f'<div class="chart">\n<p>{caption}</p>\n<div id="chart-map"></div>\n</div>\n'
+        latent = (
+            '<div class="chart">\n<div class="title">Map of the latent space</div>\n'
+            f'<div id="chart-map"></div>\n<p class="small">{caption}</p>\n</div>\n'
+        )
     return Section(
         "charts",
         "Charts to explore",

@@ -196,6 +196,7 @@ async function drawMap({ map, unit }) {
       type: "scatter",
       mode: "markers",
       name: plain(group.name),
+      visible: group.shown || "legendonly",
       x: group.x,
       y: group.y,
       marker: { color: group.colour, size: group.size, symbol: group.symbol, opacity: group.opacity },
@@ -203,9 +204,11 @@ async function drawMap({ map, unit }) {
       hovertemplate: "%{text}<extra></extra>",
     })),
     layout({
-      xaxis: axis(map.xlabel, { showticklabels: false, scaleanchor: "y" }),
-      yaxis: axis(map.ylabel, { showticklabels: false }),
-      legend: { orientation: "h", y: -0.08, yanchor: "top" },
+      // The directions mean nothing, so the axes are not drawn.
+      xaxis: { visible: false, scaleanchor: "y" },
+      yaxis: { visible: false },
+      margin: { l: 4, r: 4, t: 4, b: 4 },
+      legend: { orientation: "h", y: 0, yanchor: "top", itemsizing: "constant" },
     }),
     CONFIG,
   );
