@@ -40,6 +40,8 @@ LOST = (
 LOOPBACK = "127.0.0.1"
 CONNECT_TIMEOUT_SECONDS = 5.0
 HEALTH_CHECK_TIMEOUT_SECONDS = 60.0
+LONGEST_REASON = 200
+"""Characters of what the health check says."""
 
 
 @contextmanager
@@ -131,9 +133,17 @@ def _check_answers(address: str) -> None:
         )
     except (OSError, subprocess.SubprocessError) as error:
         raise ClusterError(
-            f"Ray address {address!r} does not answer as a Ray cluster ({error}). Start a cluster with"
-            " `ray start --head`, correct --address, or leave it out for a local Ray"
+            f"Ray address {address!r} does not answer as a Ray cluster ({_in_short(error)}). Start a cluster"
+            " with `ray start --head`, correct --address, or leave it out for a local Ray; one that asks for"
+            " a token needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
         ) from None
+
+
+def _in_short(error: OSError | subprocess.SubprocessError) -> str:
+    """What the health check said last, where it said anything."""
+    said = getattr(error, "stderr", None) or b""
+    lines = said.decode("utf-8", errors="replace").strip().splitlines()
+    return lines[-1][:LONGEST_REASON] if lines else str(error)
 
 
 def kill_actors(actors: Sequence[Any]) -> None:

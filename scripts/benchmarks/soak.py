@@ -2,7 +2,7 @@
 
     python scripts/benchmarks/soak.py --campaigns 20 --at-once 4
 
-Tiny campaigns (50 embedded oxides, a network that is not trained, two shards, two labellers): what is looked at is
+Tiny campaigns (50 embedded oxides, a network that is not trained, one shard, one labeller): what is looked at is
 what a campaign leaves behind. Memory is the sum over this process and all of Ray's, each page shared by several counted
 once (PSS), when no campaign runs.
 """
@@ -10,6 +10,8 @@ once (PSS), when no campaign runs.
 from __future__ import annotations
 
 import argparse
+import os
+import secrets
 import subprocess
 import sys
 import tempfile
@@ -82,6 +84,10 @@ def main() -> None:
         folder, name, address = options.one
         campaign(Path(folder), name, address)
         return
+    if "RAY_AUTH_TOKEN" not in os.environ:
+        # Ray reads it when it is imported; the drivers at once need it to join.
+        token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | token)  # noqa: S606
     # CPUs that Ray may hand out, not those of the machine: four campaigns share what there is.
     start_local_ray(object_store_mebibytes=400, cpus=8)
     try:
@@ -121,9 +127,11 @@ def campaign(folder: Path, name: str, address: str | None) -> None:
             "split": {"n_train": 12, "n_test": 4},
             "network": NETWORK,
             "gp": {"max_evaluations": 5},
-            "selection": {"cycles": 10},
+            "selection": {"cycles": 10, "strategies": ["max-sigma"]},
             "resources": {
                 "address": address,
+                "shards": 1,
+                "labellers": 1,
                 **{role: {"cpus": 0.25} for role in ("gp", "shard", "featurizer", "labeller")},
             },
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import subprocess
 
 import psutil
 import pytest
@@ -40,6 +41,25 @@ def test_something_else_that_listens_is_not_waited_for(monkeypatch: pytest.Monke
         address = f"127.0.0.1:{other.getsockname()[1]}"
         with (
             pytest.raises(ClusterError, match="does not answer as a Ray cluster"),
+            connected(ResourcesConfig(address=address)),
+        ):
+            pass
+
+
+def test_a_cluster_that_asks_for_a_token_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise subprocess.CalledProcessError(
+            1, ["ray"], stderr=b"Traceback\nInvalidAuthToken: missing\n"
+        )
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(cluster.subprocess, "run", refused)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        with (
+            pytest.raises(ClusterError, match=r"\(InvalidAuthToken: missing\).*RAY_AUTH_TOKEN"),
             connected(ResourcesConfig(address=address)),
         ):
             pass
