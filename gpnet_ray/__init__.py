@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gpnet_ray.campaign.campaign import Campaign, CampaignResult
+    from gpnet_ray.campaign.repeats import run_repeats
     from gpnet_ray.campaign.train import train_network
+    from gpnet_ray.campaign.validation import validate
     from gpnet_ray.config import Config
     from gpnet_ray.config_layers import load_config
     from gpnet_ray.data.dataset import MaterialsDataset
     from gpnet_ray.data.hypothetical_oxides import hypothetical_dataset
-    from gpnet_ray.data.readers import read_dataset, read_partly_labelled
+    from gpnet_ray.data.readers import read_dataset, read_partly_labelled, read_targets
     from gpnet_ray.data.splits import Split, make_split
     from gpnet_ray.errors import GpnetError
     from gpnet_ray.oracles.ionic import IonicOracle
@@ -39,7 +41,10 @@ __all__ = [
     "make_split",
     "read_dataset",
     "read_partly_labelled",
+    "read_targets",
+    "run_repeats",
     "train_network",
+    "validate",
 ]
 
 __version__ = "0.1.0"
@@ -58,7 +63,10 @@ _HOME = {
     "make_split": "gpnet_ray.data.splits",
     "read_dataset": "gpnet_ray.data.readers",
     "read_partly_labelled": "gpnet_ray.data.readers",
+    "read_targets": "gpnet_ray.data.readers",
+    "run_repeats": "gpnet_ray.campaign.repeats",
     "train_network": "gpnet_ray.campaign.train",
+    "validate": "gpnet_ray.campaign.validation",
 }
 
 

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from gpnet_ray.commands import options
+from gpnet_ray.commands.repeat import repeat_run
 from gpnet_ray.commands.report import show_result
 from gpnet_ray.config import STRATEGIES, Config
 from gpnet_ray.errors import InputError
@@ -71,6 +72,12 @@ def run(
         typer.Option("--retry-failed", help="With --resume: ask again for labels that failed."),
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")] = False,
+    repeats: Annotated[
+        int | None,
+        typer.Option(
+            help="Run with so many seeds, SEED, SEED + 1, …, and compare the arms over them."
+        ),
+    ] = None,
 ) -> None:
     """Run a whole campaign: train, featurise, fit the GP, run every strategy's cycles, report."""
     given: dict[str, Any] = {
@@ -102,7 +109,19 @@ def run(
         "resources.labellers": labellers,
     }
     resolved = options.resolve(given, settings=setting, preset=preset, file=config)
-    _run(resolved, resume=resume, overwrite=overwrite, retry_failed=retry_failed)
+    if repeats is None:
+        _run(resolved, resume=resume, overwrite=overwrite, retry_failed=retry_failed)
+        return
+    try:
+        repeat_run(
+            resolved,
+            repeats=repeats,
+            resume=resume,
+            overwrite=overwrite,
+            retry_failed=retry_failed,
+        )
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _retraining(text: str | None) -> dict[str, Any]:
@@ -137,9 +156,8 @@ def _run(config: Config, *, resume: bool, overwrite: bool, retry_failed: bool) -
     try:
         result = campaign.run(resume=resume, overwrite=overwrite, retry_failed=retry_failed)
     except KeyboardInterrupt:
-        folder = config.run_dir(dataset.source)
         print(
-            f"Interrupted. Labels and cycles so far are in {folder}; the same command with --resume"
+            f"Interrupted. Labels and cycles so far are in {folder.path}; the same command with --resume"
             " (and without --overwrite) goes on.",
             file=sys.stderr,
         )

@@ -1,0 +1,49 @@
+"""``gpnet-ray run --repeats N``: the same run with several seeds."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+from rich.console import Console
+
+from gpnet_ray.config import Config
+
+__all__ = ["repeat_run"]
+
+
+def repeat_run(
+    config: Config, *, repeats: int, resume: bool, overwrite: bool, retry_failed: bool
+) -> None:
+    """Run all seeds and print what they say together.
+
+    Raises:
+        KeyboardInterrupt: after a line that says how to go on.
+    """
+    from gpnet_ray.campaign.repeats import check_repeats, repeats_folder, run_repeats
+    from gpnet_ray.data import hypothetical_oxides
+    from gpnet_ray.progress import make_progress
+    from gpnet_ray.report.repeats_table import repeats_table
+
+    console = Console()
+    check_repeats(config, repeats)
+    folder = repeats_folder(config, str(config.data.dataset or hypothetical_oxides.SOURCE))
+    try:
+        result = run_repeats(
+            config=config,
+            repeats=repeats,
+            resume=resume,
+            overwrite=overwrite,
+            retry_failed=retry_failed,
+            progress=make_progress(console),
+        )
+    except KeyboardInterrupt:
+        print(
+            f"Interrupted. Labels and cycles so far are in {folder.path}; the same command with --resume"
+            " (and without --overwrite) goes on.",
+            file=sys.stderr,
+        )
+        raise
+    console.print(repeats_table(result.summary))
+    for name, path in (("Summary", result.run_dir / "summary.json"), ("All seeds", result.page)):
+        typer.echo(f"{name}: {path}")

@@ -1,0 +1,107 @@
+"""The result table that repeats of a run print in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from gpnet_ray.report.words import counted, error_text, percent_text
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["comparison_sentences", "repeats_table"]
+
+ON = {"test": "On the test rows", "unlabelled": "On the materials that were still unlabelled"}
+
+
+def repeats_table(summary: Mapping[str, Any]) -> Table:
+    """Lay out the results of all seeds for ``rich.console.Console.print``.
+
+    Args:
+        summary: The content of the repeats' ``summary.json``.
+
+    Returns:
+        One line for the start and one for the end of each arm, mean ± standard deviation over the seeds;
+        below it, how the arms compare, with the tests.
+    """
+    from rich import box
+    from rich.markup import escape
+    from rich.table import Table
+
+    seeds = summary["seeds"]
+    head = f"{summary['name']}: {summary['target']} ({summary['unit']})"
+    table = Table(
+        title=escape(f"{head}, {counted(len(seeds), 'seed')} from {seeds[0]}, mean ± std"),
+        title_style="bold",
+        title_justify="left",
+        caption=escape(
+            "\n".join([*comparison_sentences(summary), f"Labels: {summary['label_note']}"])
+        ),
+        caption_style="",
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("arm")
+    for heading in (
+        "labels\nbought",
+        "test\nMAE",
+        "test\nRMSE",
+        "within\n2σ",
+        "MAE on the\nunlabelled",
+    ):
+        table.add_column(heading, justify="right")
+    table.add_row("before the loop", "0", *_errors(summary["before"]))
+    for arm in summary["arms"]:
+        bought = f"{arm['labels_bought']['mean']:,.0f}"
+        table.add_row(escape(arm["strategy"]), bought, *_errors(arm))
+    return table
+
+
+def comparison_sentences(summary: Mapping[str, Any]) -> list[str]:
+    """Say how each arm compares with the baseline over the seeds, a sentence for each question."""
+    sentences = []
+    for one in summary["comparisons"]:
+        gap, saved, factor = (
+            one[key] for key in ("final_mae_difference", "labels_saved", "label_saving")
+        )
+        if one["n"] == 0:
+            continue
+        arm, baseline, unit = one["arm"], one["baseline"], summary["unit"]
+        how = "lower" if gap["mean"] <= 0 else "higher"
+        sentences.append(
+            f"{ON[one['measure']]}, {arm} ended {how} than {baseline} by {_pm(gap, error_text, sign=-1 if how == 'lower' else 1)}"
+            f" {unit} (lower in {one['n_arm_ended_lower']} of {counted(one['n'], 'seed')};"
+            f" {_test(gap['test'])})."
+        )
+        median = "none that is finite" if factor["median"] is None else f"{factor['median']:.2g}"
+        sentences.append(
+            f"It saved {_pm(saved, lambda v: f'{v:.0f}')} labels ({_test(saved['test'])}); label saving:"
+            f" median {median}, mean {_pm(factor, lambda v: f'{v:.2g}')}"
+            f" of the {factor['n_finite']} that are finite."
+        )
+    return sentences
+
+
+def _errors(of: Mapping[str, Any]) -> list[str]:
+    test, unlabelled = of["test"], of["unlabelled"]
+    return [
+        _pm(test["mae"], error_text),
+        _pm(test["rmse"], error_text),
+        _pm(test["coverage_2sigma"], percent_text),
+        _pm(unlabelled["mae"], error_text),
+    ]
+
+
+def _pm(over_seeds: Mapping[str, Any], text: Callable[[float], str], *, sign: int = 1) -> str:
+    mean, std = over_seeds["mean"], over_seeds["std"]
+    if mean is None:
+        return "–"
+    return text(sign * mean) + (f" ± {text(std)}" if std is not None else "")
+
+
+def _test(test: Mapping[str, Any]) -> str:
+    if test["not_made"]:
+        return f"no {test['name']}: {test['not_made']}"
+    return f"{test['name']}, n = {test['n']}, p = {test['p_value']:.2g}"

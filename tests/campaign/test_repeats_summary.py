@@ -1,0 +1,93 @@
+"""What is said over seeds, from summaries made by hand; and how many campaigns run side by side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gpnet_ray.actors.placement import Node
+from gpnet_ray.campaign.repeats_pool import campaigns_side_by_side
+from gpnet_ray.campaign.repeats_summary import repeats_summary
+from gpnet_ray.config import ResourcesConfig
+from gpnet_ray.report.repeats_table import comparison_sentences, repeats_table
+
+
+def saving(better: str, worse: str, needed: int, low: float, high: float) -> dict[str, Any]:
+    return {
+        "better": better,
+        "worse": worse,
+        "measure": "test",
+        "labels_needed": needed,
+        "labels_bought": 300,
+        "saving": 300 / needed if needed else None,
+        "final_error_better": low,
+        "final_error_worse": high,
+        "relative_difference": (high - low) / high,
+    }
+
+
+def summary(sigma_mae: float, random_mae: float, of_saving: dict[str, Any]) -> dict[str, Any]:
+    def errors(mae: float) -> dict[str, Any]:
+        return {"mae": mae, "rmse": 2 * mae, "r2": None, "coverage_2sigma": 0.9}
+
+    def arm(strategy: str, mae: float) -> dict[str, Any]:
+        on = {"before": errors(0.3), "after": errors(mae)}
+        return {"strategy": strategy, "labels_bought": 300, "test": on, "unlabelled": on}
+
+    return {
+        "target": "energy",
+        "unit": "eV/atom",
+        "label_note": "made up",
+        "network": {"test_mae": 0.4},
+        "arms": [arm("max-sigma", sigma_mae), arm("random", random_mae)],
+        "label_saving": [of_saving],
+    }
+
+
+@pytest.fixture
+def over_seeds() -> dict[str, Any]:
+    return repeats_summary(
+        {
+            4: summary(0.10, 0.16, saving("max-sigma", "random", 100, 0.10, 0.16)),
+            5: summary(0.14, 0.12, saving("random", "max-sigma", 200, 0.12, 0.14)),
+            6: summary(0.11, 0.17, saving("max-sigma", "random", 0, 0.11, 0.17)),
+        }
+    )
+
+
+def test_mean_spread_and_signs_are_those_counted_by_hand(over_seeds):
+    arm = over_seeds["arms"][0]
+    assert over_seeds["seeds"] == [4, 5, 6]
+    assert arm["test"]["mae"]["values"] == [0.10, 0.14, 0.11]
+    assert arm["test"]["mae"]["mean"] == pytest.approx(0.35 / 3)
+    assert arm["test"]["mae"]["std"] == pytest.approx(0.0208166599946613)  # (n − 1)
+    assert arm["test"]["r2"] == {"values": [None] * 3, "mean": None, "std": None}
+    (one,) = over_seeds["comparisons"]
+    assert (one["arm"], one["baseline"], one["n_arm_ended_lower"]) == ("max-sigma", "random", 2)
+    assert one["final_mae_difference"]["values"] == pytest.approx([-0.06, 0.02, -0.06])
+    assert one["labels_saved"]["values"] == [200, -100, 300]
+    # 3 times fewer, 1.5 times more, and no finite factor.
+    assert one["label_saving"]["values"] == [3.0, pytest.approx(1 / 1.5), None]
+    assert one["label_saving"]["median"] == 3.0
+    assert one["label_saving"]["n_finite"] == 2
+
+
+def test_the_table_names_each_test_its_n_and_why_none_is_made(over_seeds):
+    sentences = " ".join(comparison_sentences(over_seeds))
+    p = over_seeds["comparisons"][0]["final_mae_difference"]["test"]["p_value"]
+    assert f"paired t-test, n = 3, p = {p:.2g}" in sentences
+    assert "lower in 2 of 3 seeds" in sentences
+    assert "no Wilcoxon signed-rank test: 3 pairs that differ are fewer than 6" in sentences
+    assert repeats_table({**over_seeds, "name": "x"}).row_count == 3
+
+
+def test_campaigns_run_side_by_side_where_whole_ones_fit():
+    resources = ResourcesConfig(shards=2, labellers=2)  # five actors, a CPU each where there are
+    assert campaigns_side_by_side(resources, [Node(2, 0)]) == 1
+    assert campaigns_side_by_side(resources, [Node(9, 0)]) == 1
+    assert campaigns_side_by_side(resources, [Node(16, 0)]) == 3
+    assert campaigns_side_by_side(resources, [Node(4, 0), Node(4, 0), Node(4, 0)]) == 2
+    few = {"cpus": 0.3}
+    small = ResourcesConfig(shards=1, labellers=1, gp=few, shard=few, labeller=few, featurizer=few)
+    assert campaigns_side_by_side(small, [Node(2, 0)]) == 2
