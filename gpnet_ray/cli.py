@@ -13,6 +13,7 @@ from gpnet_ray.commands import data
 from gpnet_ray.commands.ask_tell import add_candidates, ask, put_back, tell, withdraw
 from gpnet_ray.commands.compare import compare
 from gpnet_ray.commands.featurize import featurize
+from gpnet_ray.commands.fetch import fetch
 from gpnet_ray.commands.init import init
 from gpnet_ray.commands.predict import predict
 from gpnet_ray.commands.report import report
@@ -55,6 +56,7 @@ def _options(
 for _command in (
     run,
     report,
+    fetch,
     compare,
     validate,
     train,

@@ -28,7 +28,7 @@ __all__ = ["UNUSED_SECTIONS", "AskTellFolder"]
 CONFIG_HEADER = "# The resolved configuration of an ask-and-tell campaign of gpnet-ray.\n"
 """First line of its config.yaml; another than that of a run, so that no run overwrites told labels."""
 
-UNUSED_SECTIONS = {"split", "retraining", "oracle", "labels"}
+UNUSED_SECTIONS = {"split", "retraining", "oracle", "labels", "storage"}
 """Of the configuration: they concern runs that have an oracle."""
 
 

@@ -78,7 +78,7 @@ def settled(config: Config) -> Config:
     """The configuration of a campaign that has no oracle and no arms: one strategy picks.
 
     Raises:
-        InputError: several strategies are named.
+        InputError: several strategies are named, or a storage.
     """
     selection = config.selection
     if len(selection.strategies) != 1:
@@ -88,6 +88,11 @@ def settled(config: Config) -> Config:
                 " picks; name it with --strategy"
             )
         selection = selection.model_copy(update={"strategies": ("max-sigma",)})
+    if config.storage.uri is not None:
+        raise InputError(
+            "storage.uri: a campaign whose labels are told is not kept in a storage; leave it out, and put"
+            " the campaign's folder on a disk that is backed up (NFS)"
+        )
     # What concerns only runs with an oracle of their own stays as it is by default.
     unused = {name: Config.model_fields[name].default for name in UNUSED_SECTIONS}
     return config.model_copy(update={"selection": selection, **unused})
