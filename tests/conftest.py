@@ -1,13 +1,49 @@
-"""One small Ray for the whole session, on loopback, and the count of faults that were survived."""
+"""One temporary folder and one small Ray for the session, long files first, and the count of faults survived."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+FOLDER = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give the processes of all tests one temporary folder and one cache of what XLA compiles.
+
+    Most of what a small network takes is XLA's compiling, and each actor compiles the same again.
+    """
+    if hasattr(config, "workerinput"):
+        return  # its environment is that of the process that started it
+    # What tests write for themselves stays where pytest has it, to be looked at after a failure.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
+    # Ray's sockets are in it, whose paths may have 107 bytes: the name has to be short.
+    folder = config.stash[FOLDER] = tempfile.mkdtemp(prefix="gpnet-")
+    os.environ["TMPDIR"] = tempfile.tempdir = folder
+    cache = Path(folder, "xla")
+    cache.mkdir()
+    flags = f"--tf_xla_persistent_cache_directory={cache} --tf_xla_persistent_cache_device_types=CPU,XLA_CPU_JIT"
+    os.environ["TF_XLA_FLAGS"] = f"{os.environ.get('TF_XLA_FLAGS', '')} {flags}".strip()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove what killed processes have left."""
+    if FOLDER in config.stash:
+        tempfile.tempdir = None
+        # A process of a Ray that has just ended may still be writing its log.
+        shutil.rmtree(config.stash[FOLDER], ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run files with many slow tests first, so that no core has a long one left when the other is done."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="session")
