@@ -196,7 +196,10 @@ def progress_sentences(progress: Mapping[str, Any] | None) -> tuple[str, ...]:
     elif under_way is None:
         state = f"All cycles are done ({arms}); what comes after them is not."
     else:
-        state = f"The arm under way is {under_way} ({arms})."
+        state = (
+            f"The arm under way is {under_way} ({arms}; a cycle counts once its labels are taken in, which"
+            " is done at least once a minute)."
+        )
     pending = (
         f"; {counted(progress['pending'], 'material')} asked for have no answer yet"
         if progress["pending"]
