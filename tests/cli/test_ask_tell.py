@@ -3,38 +3,12 @@
 from __future__ import annotations
 
 import csv
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pymatgen.core import Structure
 from support.command_line import TINY_NETWORK, Run, rows, write_parquet
-
-from gpnet_ray.cli import main
-
-Command = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def command(
-    small_ray: None,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Command:
-    """Run ``gpnet-ray`` on the session's Ray, which spares each command to start one of its own."""
-    monkeypatch.chdir(tmp_path)
-
-    def command(*arguments: str | Path) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["gpnet-ray", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        said = capsys.readouterr()
-        return int(end.value.code or 0), said.out, said.err
-
-    return command
 
 
 def partly_labelled(folder: Path, n_labelled: int = 16) -> Path:
@@ -58,12 +32,12 @@ def write_form(path: Path, form: list[dict[str, str]]) -> None:
 
 @pytest.mark.slow
 def test_from_a_partly_labelled_file_to_told_labels_and_more_candidates(
-    command: Command, tmp_path: Path
+    run_here: Run, small_ray: None, tmp_path: Path
 ) -> None:
     def run(*arguments: str | Path) -> str:
-        code, out, error = command(*arguments)
-        assert code == 0, out + error
-        return out
+        done = run_here(*arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     dataset = partly_labelled(tmp_path)
     settings = ["--target", "energy", "--unit", "eV/atom", "--set", "resources.shards=1"]
@@ -85,11 +59,12 @@ def test_from_a_partly_labelled_file_to_told_labels_and_more_candidates(
     form[1] |= {"status": "failed", "reason": "SCF diverged"}
     form[2]["value"] = "-4250"
     write_form(tmp_path / "todo" / "results.csv", form)
-    code, out, error = command("tell", "mine", "todo/results.csv")
-    assert code == 2
-    assert "1 labels and 1 failures taken, 0 known before, 1 rows still open, 1 refused" in out
-    assert "todo/results.csv, line 4: " in error
-    assert "--accept-implausible" in error
+    done = run_here("tell", "mine", "todo/results.csv")
+    assert done.returncode == 2
+    taken = "1 labels and 1 failures taken, 0 known before, 1 rows still open, 1 refused"
+    assert taken in done.stdout
+    assert "todo/results.csv, line 4: " in done.stderr
+    assert "--accept-implausible" in done.stderr
 
     more: list[dict[str, Any]] = [
         {**row, "material_id": f"new-{number}", "energy": None}
@@ -113,7 +88,7 @@ def test_from_a_partly_labelled_file_to_told_labels_and_more_candidates(
         assert text in said
 
 
-def test_what_is_no_campaign_and_wrong_options_are_refused(run: Run, tmp_path: Path) -> None:
+def test_what_is_no_campaign_and_wrong_options_are_refused(run_here: Run, tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("years of work")
     dataset = partly_labelled(tmp_path)
@@ -133,7 +108,7 @@ def test_what_is_no_campaign_and_wrong_options_are_refused(run: Run, tmp_path: P
             "lower --test",
         ),
     ):
-        done = run(*arguments)
+        done = run_here(*arguments)
         assert done.returncode == 2, done.stdout + done.stderr
         assert said in done.stderr
         assert "Traceback" not in done.stderr

@@ -63,14 +63,14 @@ DATA_FAULTS: dict[str, tuple[Callable[[], list[dict[str, Any]]], tuple[str, ...]
 
 
 @pytest.mark.parametrize("fault", DATA_FAULTS)
-def test_faults_of_a_dataset(run: Run, tmp_path: Path, fault: str) -> None:
+def test_faults_of_a_dataset(run_here: Run, tmp_path: Path, fault: str) -> None:
     make, extra, said = DATA_FAULTS[fault]
     path = write_parquet(tmp_path / "oxides.parquet", make())
     target = () if "--target" in extra else ("--target", "energy")
     split = [] if "--train" in extra else list(SMALL_SPLIT[:4])
     cycles = [] if "--cycles" in extra else list(SMALL_SPLIT[4:])
     arguments = ("--dataset", path, *target, *split, *cycles, *extra)
-    refused(run, tmp_path, arguments, said)
+    refused(run_here, tmp_path, arguments, said)
 
 
 @pytest.mark.parametrize(
@@ -94,9 +94,11 @@ def test_faults_of_a_dataset(run: Run, tmp_path: Path, fault: str) -> None:
         (("--runs-dir", "settings.yaml"), "is a file"),
     ],
 )
-def test_wrong_settings(run: Run, tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+def test_wrong_settings(
+    run_here: Run, tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
     (tmp_path / "settings.yaml").write_text("")
-    refused(run, tmp_path, arguments, said)
+    refused(run_here, tmp_path, arguments, said)
 
 
 def test_a_ray_address_that_does_not_answer(run: Run, tmp_path: Path) -> None:
@@ -105,18 +107,18 @@ def test_a_ray_address_that_does_not_answer(run: Run, tmp_path: Path) -> None:
     refused(run, tmp_path, arguments, "127.0.0.1:1", "does not answer")
 
 
-def test_an_occupied_folder(run: Run, tmp_path: Path) -> None:
+def test_an_occupied_folder(run_here: Run, tmp_path: Path) -> None:
     folder = tmp_path / "runs" / "hypothetical-oxides"
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text("seed: 0\n")
-    refused(run, tmp_path, (), "--resume", "--overwrite", str(folder.name))
+    refused(run_here, tmp_path, (), "--resume", "--overwrite", str(folder.name))
 
 
-def test_a_csv_whose_line_is_not_a_number_names_the_row(run: Run, tmp_path: Path) -> None:
+def test_a_csv_whose_line_is_not_a_number_names_the_row(run_here: Run, tmp_path: Path) -> None:
     cif = rock_salt("Mg", 4.2).to(fmt="cif").replace('"', '""')
     path = tmp_path / "oxides.csv"
     path.write_text(f'material_id,structure,energy\nm-1,"{cif}",-1.0\nm-2,"{cif}",n/a\n')
-    refused(run, tmp_path, ("--dataset", path, "--target", "energy"), "m-2", "n/a")
+    refused(run_here, tmp_path, ("--dataset", path, "--target", "energy"), "m-2", "n/a")
 
 
 def test_skipped_structures_are_counted_and_their_reasons_kept(tmp_path: Path) -> None:

@@ -49,14 +49,14 @@ def test_a_surrogate_predicts_from_files_with_sigma(trained, run: Run, tmp_path)
 
 @pytest.mark.slow
 def test_predictions_of_a_dataset_are_those_of_the_process_on_its_own_latents(
-    trained, run: Run, tmp_path
+    trained, run_here: Run, small_ray, tmp_path
 ):
     from gpnet_ray.campaign.latent_folder import read_latents
     from gpnet_ray.campaign.surrogate import load_surrogate
     from gpnet_ray.latent_columns import latent_matrix
 
     folder, dataset = trained / "surrogate", trained / "oxides.parquet"
-    done = run("featurize", folder, dataset, "--out", "latents", "--cache", "cache")
+    done = run_here("featurize", folder, dataset, "--out", "latents", "--cache", "cache")
     assert done.returncode == 0, done.stderr
     assert "39 latents of readout_0" in done.stdout
     latents = read_latents(tmp_path / "latents")
@@ -66,7 +66,7 @@ def test_predictions_of_a_dataset_are_those_of_the_process_on_its_own_latents(
     content["recalibration"] |= {"how": "student-t", "degrees_of_freedom": 3.0}
     (with_tails / "gp.json").write_text(json.dumps(content))
     more = ("--interval", "0.8", "--out", "table.parquet")
-    predicted = run("predict", with_tails, dataset, *more)
+    predicted = run_here("predict", with_tails, dataset, *more)
     assert predicted.returncode == 0, predicted.stderr
     table = pq.read_table(tmp_path / "table.parquet")
     assert table.column("material_id").equals(latents.column("material_id"))
@@ -88,7 +88,7 @@ def test_predictions_of_a_dataset_are_those_of_the_process_on_its_own_latents(
         assert distance == pytest.approx(sign * half_width, rel=1e-4)
 
     # The same again: nothing is computed, and what comes out is the same.
-    again = run("featurize", folder, dataset, "--out", "again", "--cache", "cache")
+    again = run_here("featurize", folder, dataset, "--out", "again", "--cache", "cache")
     assert again.returncode == 0, again.stderr
     assert "not computed again" in again.stdout
     assert "Featurising" not in again.stdout
@@ -99,9 +99,11 @@ def test_predictions_of_a_dataset_are_those_of_the_process_on_its_own_latents(
 
 
 @pytest.mark.slow
-def test_a_bare_network_predicts_without_sigma_and_says_so(trained, run: Run, tmp_path):
+def test_a_bare_network_predicts_without_sigma_and_says_so(
+    trained, run_here: Run, small_ray, tmp_path
+):
     rock_salt("Mg", 4.2).to(filename=str(tmp_path / "mgo.cif"))
-    done = run("predict", trained / "surrogate" / "network", "mgo.cif")
+    done = run_here("predict", trained / "surrogate" / "network", "mgo.cif")
     assert done.returncode == 0, done.stderr
     assert "without σ" in done.stdout
     assert "mgo.cif" in done.stdout
@@ -110,7 +112,7 @@ def test_a_bare_network_predicts_without_sigma_and_says_so(trained, run: Run, tm
 
 @pytest.mark.slow
 def test_a_run_starts_from_a_pretrained_network_and_its_folder_predicts(
-    trained, run: Run, tmp_path
+    trained, run_here: Run, small_ray, tmp_path
 ):
     from gpnet_ray.campaign.surrogate import load_network, load_surrogate
 
@@ -120,7 +122,7 @@ def test_a_run_starts_from_a_pretrained_network_and_its_folder_predicts(
     quiet = ("--set", "training.peak_learning_rate=1e-7")
     data = ("--dataset", trained / "oxides.parquet", "--target", "energy", "--name", "further")
     size = ("--train", "20", "--test", "8", "--cycles", "3")
-    done = run("run", *data, *size, *more, *quiet)
+    done = run_here("run", *data, *size, *more, *quiet)
     assert done.returncode == 0, done.stderr
     folder = tmp_path / "runs" / "further"
     further = load_network(folder)
@@ -134,7 +136,7 @@ def test_a_run_starts_from_a_pretrained_network_and_its_folder_predicts(
     assert set(surrogate.ids) == {*train, *picks}
 
     rock_salt("Mg", 4.2).to(filename=str(tmp_path / "mgo.cif"))
-    predicted = run("predict", folder, "mgo.cif")
+    predicted = run_here("predict", folder, "mgo.cif")
     assert predicted.returncode == 0, predicted.stderr
     assert "σ" in predicted.stdout
     assert "without" not in predicted.stdout
@@ -151,18 +153,18 @@ def test_a_run_starts_from_a_pretrained_network_and_its_folder_predicts(
         (("featurize", "nowhere.hdf5", "hypothetical-oxides:5", "--out", "x"), "nowhere.hdf5"),
     ],
 )
-def test_what_cannot_be_done_is_refused_at_once(run: Run, tmp_path, arguments, said):
+def test_what_cannot_be_done_is_refused_at_once(run_here: Run, tmp_path, arguments, said):
     (tmp_path / "something").write_text("")
-    done = run(*arguments)
+    done = run_here(*arguments)
     assert done.returncode == 2, done.stdout + done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 
 
 @pytest.mark.slow
-def test_where_no_crystal_is_left_the_exit_code_is_two(trained, run: Run, tmp_path):
+def test_where_no_crystal_is_left_the_exit_code_is_two(trained, run_here: Run, small_ray, tmp_path):
     rock_salt("Mg", 40.0).to(filename=str(tmp_path / "far.cif"))
-    done = run("predict", trained / "surrogate", "far.cif")
+    done = run_here("predict", trained / "surrogate", "far.cif")
     assert done.returncode == 2
     assert "no bond inside the cut-off" in done.stderr
     assert "Traceback" not in done.stderr
