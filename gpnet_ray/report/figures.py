@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpnet_ray.evaluation.comparison import LabelSaving, LearningCurve
+from gpnet_ray.evaluation.curve_band import curve_band
 from gpnet_ray.report.style import (
     BLACK,
     BLUE,
@@ -20,7 +21,7 @@ from gpnet_ray.report.style import (
     GREY,
     PANEL_INCHES,
     SQUARE_INCHES,
-    VERMILLION,
+    ArmStyle,
     arm_style,
     count_colours,
     label_plain_log_ticks,
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 __all__ = [
     "learning_curve_figure",
     "parity_figure",
-    "residual_sigma_figure",
     "training_figure",
 ]
 
@@ -58,34 +58,48 @@ def learning_curve_figure(
     """Draw the error of the arms against the number of labelled materials.
 
     Args:
-        curves: one learning curve an arm.
+        curves: one learning curve an arm, or several of the same arm, one a seed: then their mean is drawn
+            with a band of one standard deviation to both sides.
         ylabel: what the error is, with its unit.
         title: on what it was measured.
         saving: a comparison to mark: the level of the worse arm's final error, from where the better
             arm reaches it to where the worse one ends.
     """
     figure, axes = new_panel(PANEL_INCHES)
-    names = [curve.arm for curve in curves]
-    for curve in curves:
-        style = arm_style(curve.arm, names)
-        marker = "o" if len(curve.error) <= MARKERS_UNTIL else ""
-        axes.plot(
-            curve.n_labelled,
-            curve.error,
-            color=style.colour,
-            linestyle=style.line,
-            label=plain(curve.arm),
-            marker=marker,
-            markersize=3.5,
-        )
+    names = list(dict.fromkeys(curve.arm for curve in curves))
+    for name in names:
+        _draw_arm(axes, [curve for curve in curves if curve.arm == name], arm_style(name, names))
     if saving is not None and saving.saving is not None and saving.saving > 1:
         _mark_saving(axes, saving, start=int(curves[0].n_labelled[0]))
     axes.set_xlabel("Labelled materials")
     axes.set_ylabel(plain(ylabel))
     axes.set_title(plain(title))
     label_whole_numbers(axes)
-    figure.legend(loc="outside lower center", ncols=len(curves))
+    figure.legend(loc="outside lower center", ncols=min(len(names), 3))
     return figure
+
+
+def _draw_arm(axes: Axes, curves: Sequence[LearningCurve], style: ArmStyle) -> None:
+    band = curve_band(curves)
+    seeds = f" ({band.n_curves} seeds)" if band.n_curves > 1 else ""
+    axes.plot(
+        band.n_labelled,
+        band.mean,
+        color=style.colour,
+        linestyle=style.line,
+        label=plain(f"{band.arm}{seeds}"),
+        marker="o" if len(band.mean) <= MARKERS_UNTIL else "",
+        markersize=3.5,
+    )
+    if band.n_curves > 1:
+        axes.fill_between(
+            band.n_labelled,
+            band.mean - band.std,
+            band.mean + band.std,
+            color=style.colour,
+            alpha=0.18,
+            linewidth=0,
+        )
 
 
 def parity_figure(
@@ -131,55 +145,6 @@ def parity_figure(
     axes.set_ylabel(plain(f"{quantity}, predicted ({unit})"))
     axes.set_title(plain(title))
     axes.text(0.04, 0.96, plain(note), transform=axes.transAxes, va="top", linespacing=1.35)
-    return figure
-
-
-def residual_sigma_figure(
-    residual: FloatArray,
-    sigma: FloatArray,
-    *,
-    quantity: str,
-    unit: str,
-    title: str,
-    limits: tuple[float, float],
-) -> Figure:
-    """Draw the residual of the test rows against σ, with the lines ±2σ.
-
-    Args:
-        residual: label minus predicted mean, float64 ``(m,)``, in ``unit``.
-        sigma: predicted standard deviation, float64 ``(m,)``, in ``unit``.
-        quantity: the target's name for people.
-        unit: the unit of both.
-        title: which arm at which stage.
-        limits: largest σ and largest absolute residual shown, the same for panels to be compared.
-    """
-    figure, axes = new_panel(PANEL_INCHES)
-    inside = np.abs(residual) <= 2 * sigma
-    end, height = 1.05 * limits[0], 1.08 * limits[1]
-    # Points outside differ in shape as well as in colour, for print in grey.
-    for mine, colour, marker, name in (
-        (inside, BLUE, "o", "within 2σ"),
-        (~inside, VERMILLION, "^", "beyond 2σ"),
-    ):
-        axes.scatter(
-            sigma[mine],
-            residual[mine],
-            s=11,
-            color=colour,
-            marker=marker,
-            alpha=0.7,
-            linewidths=0,
-            label=f"{name} ({int(mine.sum()):,})",
-        )
-    for sign in (1, -1):
-        axes.plot([0, end], [0, sign * 2 * end], color=BLACK, linewidth=0.9)
-    axes.axhline(0, color=GREY, linewidth=0.6)
-    axes.set(xlim=(0, end), ylim=(-height, height))
-    axes.locator_params(axis="x", nbins=6)
-    axes.set_xlabel(plain(f"Predicted σ ({unit})"))
-    axes.set_ylabel(plain(f"{quantity}, residual ({unit})"))
-    axes.set_title(plain(title))
-    figure.legend(loc="outside lower center", ncols=2, handletextpad=0.2, markerscale=1.8)
     return figure
 
 

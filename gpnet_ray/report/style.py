@@ -18,28 +18,33 @@ __all__ = [
     "BLUE",
     "GREEN",
     "GREY",
+    "LIGHT_GREY",
     "PANEL_INCHES",
     "SQUARE_INCHES",
+    "TALL_INCHES",
     "VERMILLION",
     "ArmStyle",
     "arm_style",
+    "balance_colours",
     "count_colours",
     "figure_style",
     "label_plain_log_ticks",
     "label_whole_numbers",
     "new_panel",
     "plain",
+    "value_colours",
 ]
 
 # Okabe & Ito, "Color Universal Design" (2008): told apart by colour-blind readers. Their yellow and
 # light orange are left out of lines, since they vanish on white paper.
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
-SKY, BLACK, GREY = "#56B4E9", "#000000", "#595959"
+SKY, BLACK, GREY, LIGHT_GREY = "#56B4E9", "#000000", "#595959", "#d4d4d4"
 
 # The width of a journal's column, so that a panel goes into a paper as it is; 9 pt stays readable
 # when a phone shows the panel as wide as its screen.
 PANEL_INCHES = (4.4, 3.4)
 SQUARE_INCHES = (4.4, 3.9)
+TALL_INCHES = (4.4, 5.4)
 STYLE = {
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same figure on every machine
     "font.size": 9.0,
@@ -130,6 +135,20 @@ def count_colours() -> Colormap:
     from matplotlib.colors import ListedColormap
 
     return ListedColormap(matplotlib.colormaps["Blues"](np.linspace(0.32, 1.0, 256)))
+
+
+def value_colours() -> Colormap:
+    """Return the colours of a value on a map: even steps for colour-blind readers and in grey."""
+    import matplotlib
+
+    return matplotlib.colormaps["viridis"]
+
+
+def balance_colours() -> Colormap:
+    """Return the colours of a value with a sign: blue below zero, pale at it, vermillion above it."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("balance", (BLUE, "#cfcfcf", VERMILLION))
 
 
 def plain(text: str) -> str:

@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 
 from gpnet_ray.evaluation.comparison import LearningCurve, Measure, compare_arms
+from gpnet_ray.evaluation.uncertainty import metric_units
 from gpnet_ray.report.finished_run import ERROR_MEASURES, Columns, FinishedRun, read_finished_run
+from gpnet_ray.report.materials import RunMaterials, read_materials
+from gpnet_ray.report.summary_sigma import arm_enrichment, sigma_check, stage_metrics
 
 __all__ = ["arm_rows", "build_summary", "learning_curve", "summarise", "to_strict_json"]
 
@@ -30,7 +33,8 @@ def build_summary(run_dir: Path) -> dict[str, Any]:
 
     Errors are in the target's unit (``units`` names the unit of every quantity), coverage is a
     fraction, a number that is unknown or undefined is ``None``; nothing in it is NaN or infinite.
-    ``before`` and ``after`` are the first and the last row of each arm in ``metrics.parquet``.
+    ``before`` and ``after`` are the first and the last row of each arm in ``metrics.parquet``; what that
+    does not have of the test rows (calibration, sharpness, …) is worked out from ``predictions.parquet``.
 
     Raises:
         RunFolderError: the folder or one of its files is missing or unusable.
@@ -41,7 +45,8 @@ def build_summary(run_dir: Path) -> dict[str, Any]:
 def summarise(run: FinishedRun) -> dict[str, Any]:
     """Work out the content of ``summary.json`` from a run folder that was read already."""
     info = run.info
-    arms = [_arm(run, arm) for arm in run.arms]
+    materials = read_materials(run.path)
+    arms = [_arm(run, arm, materials) for arm in run.arms]
     savings = [
         dataclasses.asdict(saving)
         for measure in ("test", "unlabelled")
@@ -108,19 +113,19 @@ def _curves(run: FinishedRun, measure: Measure) -> list[LearningCurve]:
 
 
 def _units(unit: str) -> dict[str, str]:
-    of_target = dict.fromkeys(("mae", "rmse", "sigma", "label", "mean", "residual"), unit)
+    of_target = dict.fromkeys(("sigma", "label", "mean", "residual"), unit)
     return {
         **of_target,
-        "r2": "1",
-        "coverage_2sigma": "1 (fraction of the rows)",
+        **metric_units(unit),
         "label_saving": "1 (labels per label)",
         "radius": "scaled latent space",
         "timings_s": "s",
     }
 
 
-def _arm(run: FinishedRun, arm: str) -> dict[str, Any]:
+def _arm(run: FinishedRun, arm: str, materials: RunMaterials | None) -> dict[str, Any]:
     rows, picks = arm_rows(run.metrics, arm), arm_rows(run.picks, arm)
+    predictions = arm_rows(run.predictions, arm)
     return {
         "strategy": arm,
         "cycles": int(rows["cycle"][-1] - rows["cycle"][0]),
@@ -130,7 +135,8 @@ def _arm(run: FinishedRun, arm: str) -> dict[str, Any]:
         "picks": _size(picks),
         "labels_failed": int((picks["status"] != "ok").sum()),
         "oracle_seconds": float(np.nansum(picks["seconds"])),
-        "test": _before_after(rows, "test"),
+        "test": _test(rows, predictions),
+        "sigma_check": {stage: sigma_check(predictions, stage) for stage in ("before", "after")},
         "unlabelled": {
             **_before_after(rows, "unlabelled"),
             "n_before": _count(rows["n_unlabelled"][0]),
@@ -138,6 +144,7 @@ def _arm(run: FinishedRun, arm: str) -> dict[str, Any]:
         },
         "retrainings": _records(arm_rows(run.retrainings, arm), RETRAINING),
         "radius": _radius(run, arm, picks),
+        "enrichment": arm_enrichment(materials, picks),
         "first_picks": _pick_records(picks, slice(None, PICKS_SHOWN)),
         "last_picks": _pick_records(
             picks, slice(max(PICKS_SHOWN, _size(picks) - PICKS_SHOWN), None)
@@ -153,6 +160,15 @@ def _before_after(rows: Columns, on: str) -> dict[str, dict[str, float]]:
     return {
         stage: {measure: float(rows[f"{on}_{measure}"][row]) for measure in ERROR_MEASURES}
         for stage, row in (("before", 0), ("after", -1))
+    }
+
+
+def _test(rows: Columns, predictions: Columns) -> dict[str, dict[str, float | None]]:
+    """All metrics of the test rows; those of every cycle as they were summed then."""
+    unknown = dict.fromkeys(metric_units(""))
+    return {
+        stage: {**unknown, **(stage_metrics(predictions, stage) or {}), **summed}
+        for stage, summed in _before_after(rows, "test").items()
     }
 
 

@@ -47,11 +47,12 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
+        padding=(0, 1, 0, 0),  # 80 columns hold every number whole
     )
     table.add_column("arm")
     for heading in (
         *("labels\nbought", "test\nMAE", "test\nRMSE", "test\nR²"),
-        *("within\n2σ", "MAE on the\nunlabelled"),
+        *("within\n2σ", "miscal.\narea", "MAE on the\nunlabelled"),
     ):
         table.add_column(heading, justify="right")
     for row in result_rows(summary):
@@ -62,6 +63,7 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
             error_text(row.rmse),
             error_text(row.r2),
             percent_text(row.coverage_2sigma),
+            error_text(row.miscalibration_area),
             error_text(row.unlabelled_mae),
         )
     return table

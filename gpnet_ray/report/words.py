@@ -91,7 +91,7 @@ class ResultRow:
     Attributes:
         arm: what the line is about.
         labels: labels bought until then.
-        mae, rmse, r2, coverage_2sigma: on the test rows.
+        mae, rmse, r2, coverage_2sigma, miscalibration_area: on the test rows.
         unlabelled_mae: MAE on what the arm has not labelled yet.
     """
 
@@ -101,6 +101,7 @@ class ResultRow:
     rmse: float | None
     r2: float | None
     coverage_2sigma: float | None
+    miscalibration_area: float | None
     unlabelled_mae: float | None
 
 
@@ -241,9 +242,13 @@ def _row(arm: Mapping[str, Any], stage: str, name: str) -> ResultRow:
         rmse=test["rmse"],
         r2=test["r2"],
         coverage_2sigma=test["coverage_2sigma"],
+        miscalibration_area=test["miscalibration_area"],
         unlabelled_mae=arm["unlabelled"][stage]["mae"],
     )
 
 
 def _numbers(row: ResultRow) -> tuple[float | None, ...]:
-    return (row.mae, row.rmse, row.r2, row.coverage_2sigma, row.unlabelled_mae)
+    return (
+        *(row.mae, row.rmse, row.r2, row.coverage_2sigma),
+        *(row.miscalibration_area, row.unlabelled_mae),
+    )

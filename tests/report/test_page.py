@@ -210,6 +210,8 @@ def test_figures_are_written_as_svg_and_png_and_all_stand_in_the_page(make_run):
         *("learning_curve_test", "learning_curve_unlabelled", "training_curve", "parity_before"),
         *("parity_after_max_sigma", "parity_after_random", "residual_sigma_before"),
         *("residual_sigma_after_max_sigma", "residual_sigma_after_random"),
+        *("intervals_before", "intervals_after_max_sigma", "intervals_after_random"),
+        *("calibration", "error_against_sigma", "sigma_histogram", "hyperparameter_trace"),
     }
     assert {p.stem for p in (run / "report").glob("*.svg")} == names
     assert {p.stem for p in (run / "report").glob("*.png")} == names

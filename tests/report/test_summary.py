@@ -41,8 +41,56 @@ def test_test_errors_are_those_of_the_stored_predictions(make_run, strategy, sta
         "r2": 1 - squares / sum((row["target"] - mean_target) ** 2 for row in rows),
         "coverage_2sigma": inside / len(rows),
     }
+    measured = arm_of(build_summary(run), strategy)["test"][stage]
     # Sums of 30 float64 numbers in another order: a few units in the last place.
-    assert arm_of(build_summary(run), strategy)["test"][stage] == pytest.approx(expected, rel=1e-12)
+    assert {name: measured[name] for name in expected} == pytest.approx(expected, rel=1e-12)
+    # The other metrics are the library's, of the same rows.
+    z = [r / row["sigma"] for r, row in zip(residuals, rows, strict=True)]
+    crps = [
+        row["sigma"] * (u * math.erf(u / math.sqrt(2)) + 2 * normal(u) - 1 / math.sqrt(math.pi))
+        for u, row in zip(z, rows, strict=True)
+    ]
+    sharpness = math.sqrt(sum(row["sigma"] ** 2 for row in rows) / len(rows))
+    assert measured["crps"] == pytest.approx(sum(crps) / len(rows), rel=1e-10)
+    assert measured["sharpness"] == pytest.approx(sharpness, rel=1e-12)
+    assert measured["n"] == len(rows)
+
+
+def normal(z: float) -> float:
+    return math.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
+
+
+def test_sigma_is_checked_against_the_errors_of_the_stored_predictions(make_run):
+    run = make_run()
+    check = arm_of(build_summary(run), "random")["sigma_check"]["after"]
+    rows = rows_of(run / "predictions.parquet", strategy="random", stage="after")
+    errors = {row["material_id"]: abs(row["target"] - row["mean"]) for row in rows}
+    worst = check["worst_points"]
+    assert [p["material_id"] for p in worst] == sorted(errors, key=errors.__getitem__)[:-11:-1]
+    sigma = {row["material_id"]: row["sigma"] for row in rows}
+    assert all(
+        p["beyond_2sigma"] == (errors[p["material_id"]] > 2 * sigma[p["material_id"]])
+        for p in worst
+    )
+    # 30 rows in deciles of three; the first holds the three smallest σ.
+    assert [b["n"] for b in check["deciles"]] == [3] * 10
+    first = sorted(sigma, key=sigma.__getitem__)[:3]
+    assert check["deciles"][0]["mae"] == pytest.approx(sum(errors[i] for i in first) / 3)
+    assert check["calibration_curve"]["observed"][-1] == 1.0
+
+
+def test_every_metric_has_its_unit_and_the_unknown_ones_are_null(make_run):
+    run = make_run()
+    # As of a run that has not come to the end of an arm yet.
+    table = pq.read_table(run / "predictions.parquet")
+    pq.write_table(table.slice(0, 0), run / "predictions.parquet")
+    summary = build_summary(run)
+    arm = arm_of(summary, "random")
+    assert set(arm["test"]["after"]) <= set(summary["units"])
+    assert arm["test"]["after"]["mae"] is not None  # from metrics.parquet
+    assert arm["test"]["after"]["crps"] is None
+    assert arm["sigma_check"]["after"] is None
+    assert arm["enrichment"] is None  # the run has no materials.parquet
 
 
 def test_labels_are_counted_without_the_failed_one(make_run):

@@ -32,6 +32,7 @@ def test_the_table_fits_a_terminal_of_80_columns_with_every_number_whole(make_ru
             *start,
             *(f"{test[m]:.4f}" for m in ("mae", "rmse", "r2")),
             *(f"{100 * test['coverage_2sigma']:.1f}", "%"),
+            f"{test['miscalibration_area']:.4f}",
             f"{arm['unlabelled']['after']['mae']:.4f}",
         ]
 

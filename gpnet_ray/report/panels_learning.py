@@ -1,0 +1,81 @@
+"""Panels of what was learned from how many labels, and of the two fits before the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gpnet_ray.evaluation.comparison import LabelSaving, Measure
+from gpnet_ray.report.figures import learning_curve_figure, training_figure
+from gpnet_ray.report.figures_gp import hyperparameter_trace_figure
+from gpnet_ray.report.finished_run import FinishedRun
+from gpnet_ray.report.panels_drawing import Drawing, quantity
+from gpnet_ray.report.summary import learning_curve
+from gpnet_ray.report.words import counted, error_text
+
+__all__ = ["learning_panels"]
+
+
+def learning_panels(run: FinishedRun, summary: Mapping[str, Any]) -> Iterator[Drawing]:
+    """Draw the learning curves, the training of the network and the search for the hyperparameters."""
+    yield from _learning_curves(run, summary)
+    if len(run.history["epoch"]):
+        yield _training(run, summary)
+    if run.gp.get("trace"):
+        yield _trace(run, summary)
+
+
+def _learning_curves(run: FinishedRun, summary: Mapping[str, Any]) -> Iterator[Drawing]:
+    measures: tuple[tuple[Measure, str, str], ...] = (
+        ("test", "Error on the test rows", "MAE on the fixed test rows after every cycle."),
+        (
+            "unlabelled",
+            "Error on what is still unlabelled",
+            "MAE on everything not labelled yet: other materials for every arm and cycle.",
+        ),
+    )
+    for measure, title, caption in measures:
+        curves = [c for arm in run.arms if (c := learning_curve(run, arm, measure)) is not None]
+        if curves:
+            figure = learning_curve_figure(
+                curves,
+                ylabel=f"{quantity(summary)}, MAE ({summary['unit']})",
+                title=title,
+                saving=_largest_saving(summary, measure),
+            )
+            yield Drawing(f"learning_curve_{measure}", "learning", caption, figure)
+
+
+def _largest_saving(summary: Mapping[str, Any], measure: Measure) -> LabelSaving | None:
+    mine = [LabelSaving(**s) for s in summary["label_saving"] if s["measure"] == measure]
+    stated = [s for s in mine if s.saving is not None]
+    return max(stated, key=lambda s: s.saving or 0.0) if stated else None
+
+
+def _training(run: FinishedRun, summary: Mapping[str, Any]) -> Drawing:
+    history, network = run.history, summary["network"]
+    figure = training_figure(
+        history["epoch"],
+        history["train_mae"],
+        history["validation_mae"],
+        ylabel=f"{quantity(summary)}, MAE ({summary['unit']})",
+        best_epoch=network["best_epoch"],
+    )
+    kept = (
+        f" The weights of epoch {network['best_epoch']:,} were kept (validation MAE "
+        f"{error_text(network['best_validation_mae'])} {summary['unit']})."
+        if network["best_epoch"] is not None
+        else ""
+    )
+    caption = f"MAE on the rows trained on and on rows held out of them, over the epochs.{kept}"
+    return Drawing("training_curve", "learning", caption, figure)
+
+
+def _trace(run: FinishedRun, summary: Mapping[str, Any]) -> Drawing:
+    trace = run.gp["trace"]
+    figure = hyperparameter_trace_figure(trace, unit=summary["unit"])
+    caption = (
+        f"Gaussian process on the first network's latents: negative log likelihood and hyperparameters in"
+        f" {counted(len(trace), 'evaluation')}; the best one is kept."
+    )
+    return Drawing("hyperparameter_trace", "learning", caption, figure)
