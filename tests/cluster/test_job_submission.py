@@ -1,4 +1,4 @@
-"""Jobs on a cluster that was started as docs/cluster.md says."""
+"""Jobs and driver scripts on a cluster that was started as docs/cluster.md says."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 import requests
+import yaml
 from support.command_line import TINY_NETWORK, rows, write_parquet
+from support.tiny_campaign import TINY
 
 if TYPE_CHECKING:
     from conftest import OneMachine
@@ -127,6 +129,32 @@ def test_a_submitted_campaign_is_followed_its_report_fetched_and_no_secret_told(
     for name in ("RAY_AUTH_TOKEN", "MP_API_KEY"):
         secret = one_machine.environment[name]
         assert not [path for path, text in told.items() if secret in text], name
+
+
+@pytest.mark.slow
+def test_a_driver_script_joins_the_cluster_with_the_token_alone(
+    one_machine: OneMachine, tmp_path: Path
+) -> None:
+    write_parquet(tmp_path / "oxides.parquet", rows(24))
+    tiny = {key.partition(".")[2]: value for key, value in TINY.items() if "network." in key}
+    settings = {"network": tiny, "selection": {"strategies": ["random"]}}
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(settings))
+    command = [sys.executable, SCRIPTS / "run_campaign.py", "oxides.parquet", "--target", "energy"]
+    command += ["--train", "12", "--test", "4", "--epochs", "2", "--cycles", "3"]
+    done = subprocess.run(
+        [*command, "--config", "tiny.yaml", "--address", one_machine.join],
+        cwd=tmp_path,
+        # Without it Ray looks for 127.0.0.1 at the machine's outer address.
+        env={**one_machine.environment, "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "unlabelled_mae" in done.stdout
+    assert "Report: runs/oxides/report/index.html" in done.stdout
+    assert (tmp_path / "runs" / "oxides" / "report" / "index.html").is_file()
 
 
 def test_without_a_storage_a_run_is_fetched_from_a_disk_that_both_see(tmp_path: Path) -> None:
