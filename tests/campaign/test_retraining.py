@@ -27,6 +27,8 @@ from gpnet_ray.gnn.network_state import NetworkState, load_network_state
 from gpnet_ray.gnn.records import EpochRecord
 from gpnet_ray.progress import NullProgress
 
+pytestmark = pytest.mark.slow
+
 EVERY = 8
 SETTINGS: dict[str, Any] = {
     "selection.strategies": ["max-sigma"],
@@ -138,7 +140,6 @@ def test_a_cycle_before_a_training_has_a_row_with_each_network(retrained: Any) -
     assert last["network_test_mae"] == pytest.approx(mae, rel=1e-12)
 
 
-@pytest.mark.slow
 def test_a_run_cut_off_in_a_training_ends_with_the_same_picks(
     retrained: Any, tmp_path: Path
 ) -> None:
