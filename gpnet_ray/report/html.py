@@ -20,6 +20,7 @@ from gpnet_ray.report.html_charts import (
     data_element,
     page_scripts,
 )
+from gpnet_ray.report.html_map import map_data
 from gpnet_ray.report.html_parts import (
     Section,
     document,
@@ -29,6 +30,7 @@ from gpnet_ray.report.html_parts import (
     table,
 )
 from gpnet_ray.report.html_picks import picks_section
+from gpnet_ray.report.html_sigma import enrichment_tables, sigma_tables
 from gpnet_ray.report.panels import SECTIONS, Panel
 from gpnet_ray.report.words import (
     NO_BREAK,
@@ -47,8 +49,8 @@ __all__ = ["figure_html", "page_html", "results_table"]
 
 FAILURES_SHOWN = 100
 
-SVG_UNTIL_BYTES = 400_000
-"""A larger figure, of thousands of points, comes into the page as PNG."""
+SVG_UNTIL_BYTES = 150_000
+"""A larger figure, of thousands of points, comes into the page as PNG where that is smaller."""
 
 
 def page_html(
@@ -62,11 +64,11 @@ def page_html(
         panels: the figures, from :func:`gpnet_ray.report.panels.draw_panels`.
         folder: where the figures lie as files.
     """
-    charts = charts_data(arm_curves(run), unit=summary["unit"])
+    charts = charts_data(arm_curves(run), unit=summary["unit"], latent_map=map_data(run, folder))
     sections = (
         _results(summary),
         charts_section(charts),
-        *_figures(panels, folder),
+        *_figures(panels, folder, summary),
         picks_section(run, summary["unit"]),
         _failed_labels(summary),
         _rejected(summary),
@@ -148,20 +150,27 @@ def _results(summary: Mapping[str, Any]) -> Section | None:
     )
 
 
-def _figures(panels: Sequence[Panel], folder: Path) -> Iterator[Section]:
+def _figures(
+    panels: Sequence[Panel], folder: Path, summary: Mapping[str, Any]
+) -> Iterator[Section]:
+    """Yield the figures group by group, below the tables that belong to a group."""
+    tables = {"sigma": sigma_tables(summary), "enrichment": enrichment_tables(summary)}
     for key, heading in SECTIONS.items():
-        mine = [panel for panel in panels if panel.section == key]
-        if mine:
-            figures = "\n".join(figure_html(panel, folder) for panel in mine)
-            yield Section(key, heading, f'<div class="panels">\n{figures}\n</div>')
+        figures = "\n".join(figure_html(p, folder) for p in panels if p.section == key)
+        content = tables.get(key, "")
+        if figures:
+            content += f'<div class="panels">\n{figures}\n</div>'
+        if content:
+            yield Section(key, heading, content)
 
 
 def figure_html(panel: Panel, folder: Path) -> str:
-    """Return one figure with its caption, as SVG or, where that is large, as PNG."""
+    """Return one figure with its caption, as SVG or, where that is large and a PNG smaller, as PNG."""
     caption, picture = escape(panel.caption), panel.svg
     if len(picture) > SVG_UNTIL_BYTES:
         png = base64.b64encode((folder / f"{panel.name}.png").read_bytes()).decode()
-        picture = f'<img src="data:image/png;base64,{png}" alt="{caption}">'
+        image = f'<img src="data:image/png;base64,{png}" alt="{caption}">'
+        picture = min(picture, image, key=len)
     return f"<figure>\n{picture}\n<figcaption>{caption}</figcaption>\n</figure>"
 
 

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from gpnet_ray.report import html_picks
+from gpnet_ray.report import html_picks, html_sigma
+from gpnet_ray.report.finished_run import read_finished_run
 from gpnet_ray.report.page import write_report
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -70,9 +71,18 @@ def written(run: Path) -> tuple[Page, dict]:
 
 
 @pytest.fixture(scope="module")
-def usual(make_run):
+def usual_run(make_run):
+    run = make_run(cycles=13, n_rejected=6)
+    table = pq.read_table(run / "picks.parquet")
+    means = [-1.5 - 0.25 * row for row in range(len(table))]
+    pq.write_table(table.append_column("mean", pa.array(means)), run / "picks.parquet")
+    return run
+
+
+@pytest.fixture(scope="module")
+def usual(usual_run):
     """The page and the summary of one ordinary run, for tests that only read them."""
-    return written(make_run(cycles=13))
+    return written(usual_run)
 
 
 def test_every_number_of_the_result_table_is_the_number_in_the_summary(usual):
@@ -108,14 +118,10 @@ def picks_in(page: Page) -> list[tuple[str, ...]]:
     ]
 
 
-def test_every_pick_stands_in_the_table_with_the_numbers_of_the_run(make_run):
-    run = make_run(cycles=13)
-    table = pq.read_table(run / "picks.parquet")
-    means = [-1.5 - 0.25 * row for row in range(len(table))]
-    pq.write_table(table.append_column("mean", pa.array(means)), run / "picks.parquet")
-    page, summary = written(run)
+def test_every_pick_stands_in_the_table_with_the_numbers_of_the_run(usual_run, usual):
+    page, summary = usual
     shown = picks_in(page)
-    rows = pq.read_table(run / "picks.parquet").to_pylist()
+    rows = pq.read_table(usual_run / "picks.parquet").to_pylist()
     assert shown == [
         (
             *(row["strategy"], repr(row["cycle"]), row["material_id"], row["formula"]),
@@ -137,9 +143,30 @@ def test_every_pick_stands_in_the_table_with_the_numbers_of_the_run(make_run):
     assert in_summary == {(row[2], *row[4:7]) for row in shown}
 
 
-def test_of_very_many_picks_every_arm_shows_its_first_ones(make_run, monkeypatch):
+def test_the_metrics_of_sigma_and_the_worst_rows_are_those_of_the_summary(usual):
+    page, summary = usual
+    numbers = {
+        row[0]: [float(value) for value in values[1:]]
+        for row, values in zip(page.rows, page.values, strict=True)
+        if len(row) == 1 + len(html_sigma.METRICS) and values[1]
+    }
+    start, *_ = summary["arms"]
+    expected = {"before the loop": start["test"]["before"]}
+    expected |= {arm["strategy"]: arm["test"]["after"] for arm in summary["arms"]}
+    assert numbers == {
+        name: [metrics[key] for key in html_sigma.METRICS] for name, metrics in expected.items()
+    }
+    for arm in summary["arms"]:
+        for point in arm["sigma_check"]["after"]["worst_points"]:
+            values = [repr(point[key]) for key in ("label", "mean", "residual", "sigma")]
+            assert ["", "", *values, ""] in page.values
+
+
+def test_of_very_many_picks_every_arm_shows_its_first_ones(make_run, monkeypatch, tmp_path):
     monkeypatch.setattr(html_picks, "PICKS_SHOWN", 6)
-    page, _ = written(make_run(cycles=8, failed_pick=None))
+    run = read_finished_run(make_run(cycles=8, failed_pick=None))
+    (tmp_path / "picks.html").write_text(html_picks.picks_section(run, "eV/atom").html(), "utf-8")
+    page = Page(tmp_path / "picks.html")
     shown = [(arm, cycle) for arm, cycle, *_ in picks_in(page)]
     assert shown == [(arm, str(c)) for arm in ("max-sigma", "random") for c in (1, 2, 3)]
     assert "… 10 more in picks.parquet" in page.text
@@ -154,6 +181,7 @@ def test_the_page_says_what_the_labels_are_and_what_went_wrong(make_run):
     (saving, *_) = summary["label_saving"]
     assert f"a label saving of {saving['saving']:.1f}" in page.text
     assert "test MAE of 0.2125 eV/atom" in page.text
+    assert "Not finished" not in page.text
 
 
 def test_nothing_is_fetched_from_anywhere(usual):
@@ -203,9 +231,8 @@ def test_text_from_the_data_cannot_become_markup(make_run):
     assert page.text.count(HOSTILE) > 20  # shown as the text that it is
 
 
-def test_figures_are_written_as_svg_and_png_and_all_stand_in_the_page(make_run):
-    run = make_run()
-    page, _ = written(run)
+def test_figures_are_written_as_svg_and_png_and_all_stand_in_the_page(usual_run, usual):
+    page, _ = usual
     names = {
         *("learning_curve_test", "learning_curve_unlabelled", "training_curve", "parity_before"),
         *("parity_after_max_sigma", "parity_after_random", "residual_sigma_before"),
@@ -213,14 +240,14 @@ def test_figures_are_written_as_svg_and_png_and_all_stand_in_the_page(make_run):
         *("intervals_before", "intervals_after_max_sigma", "intervals_after_random"),
         *("calibration", "error_against_sigma", "sigma_histogram", "hyperparameter_trace"),
     }
-    assert {p.stem for p in (run / "report").glob("*.svg")} == names
-    assert {p.stem for p in (run / "report").glob("*.png")} == names
+    for suffix in ("svg", "png"):
+        assert {p.stem for p in (usual_run / "report").glob(f"*.{suffix}")} == names
     assert sum(tag == "svg" for tag, _ in page.elements) == len(names)
 
 
-def test_the_same_run_gives_the_same_bytes_whatever_the_users_matplotlib_settings(make_run):
-    run = make_run()
-    before = {p.name: p.read_bytes() for p in write_report(run).parent.iterdir()}
+def test_the_same_run_gives_the_same_bytes_whatever_the_users_matplotlib_settings(usual_run, usual):
+    run = usual_run
+    before = {p.name: p.read_bytes() for p in (run / "report").iterdir()}
     with matplotlib.rc_context({"axes.facecolor": "black", "font.size": 30, "svg.hashsalt": None}):
         write_report(run)
         assert matplotlib.rcParams["font.size"] == 30  # the user's settings are left as they were
@@ -232,10 +259,8 @@ def test_the_same_run_gives_the_same_bytes_whatever_the_users_matplotlib_setting
     [
         {"strategies": ["max-sigma"], "unlabelled_known": False},
         {"strategies": ["max-sigma", "random", "top-k", "distance"]},
-        {"unlabelled_known": False},
         {"cycles": 1, "failed_pick": 1},
-        {"cycles": 0},
-        {"n_rejected": 0, "failed_pick": None},
+        {"cycles": 0, "n_rejected": 0, "failed_pick": None},
     ],
     ids=lambda corner: ",".join(f"{k}={v}" for k, v in corner.items()),
 )
@@ -251,8 +276,8 @@ def test_every_corner_gives_a_whole_page(make_run, corner):
         assert not re.search(rf"\b{word}\b", page.text)
 
 
-def test_rejected_materials_are_grouped_with_an_example_and_its_detail(make_run):
-    page, _ = written(make_run(n_rejected=6))
+def test_rejected_materials_are_grouped_with_an_example_and_its_detail(usual):
+    page, _ = usual
     assert page.row("no bond inside the cut-off")[0][1:] == [
         "4",
         "mp-bad-1",
