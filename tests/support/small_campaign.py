@@ -16,7 +16,7 @@ from gpnet_ray.gnn.architecture import weight_shapes
 from gpnet_ray.gnn.network_state import NetworkState
 from gpnet_ray.progress import NullProgress
 
-__all__ = ["final_state", "journal_of", "oracle_of", "run"]
+__all__ = ["final_state", "journal_of", "network", "oracle_of", "run"]
 
 NETWORK = NetworkConfig(n_blocks=1, n_gaussians=20, n1=16, n2=8, n3=4, set2set_passes=1)
 
@@ -53,7 +53,7 @@ def run(
     )
     dataset = hypothetical_dataset(50, seed=0, progress=NullProgress())
     campaign = Campaign(
-        dataset, config, oracle=oracle_of(folder), network=_network(dataset.target, dataset.unit)
+        dataset, config, oracle=oracle_of(folder), network=network(dataset.target, dataset.unit)
     )
     campaign.run(resume=journal_of(folder).is_file())
 
@@ -70,7 +70,7 @@ def final_state(folder: Path) -> dict[str, Any]:
     return {"picks": picks.drop(columns=traces), "metrics": tables["metrics"]}
 
 
-def _network(target: str, unit: str) -> NetworkState:
+def network(target: str, unit: str) -> NetworkState:
     """A network that was never trained: its latents differ between crystals, that is enough."""
     random = np.random.default_rng(0)
     weights = {
