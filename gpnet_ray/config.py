@@ -19,11 +19,11 @@ from gpnet_ray.oracles.settings import OracleConfig
 from gpnet_ray.storage.uri import StorageUri
 
 __all__ = [
-    "HOLDS_SECRET",
     "KERNELS",
     "LATENT_PROJECTIONS",
     "LATENT_SCALINGS",
     "LAYERS",
+    "NOT_TO_BE_SHOWN",
     "RECALIBRATIONS",
     "STRATEGIES",
     "ActorShare",
@@ -284,7 +284,7 @@ class ResourcesConfig(Section):
     """How long to wait for the actors before giving up with what was asked and what there is."""
 
 
-HOLDS_SECRET: Final = "holds a secret"
+NOT_TO_BE_SHOWN: Final = "not to be shown"
 """Type of the fault of a value that may hold a secret, which messages do not repeat."""
 
 
@@ -304,7 +304,7 @@ class StorageConfig(Section):
             try:
                 StorageUri.parse(value)
             except InputError as error:
-                raise PydanticCustomError(HOLDS_SECRET, "{why}", {"why": str(error)}) from None
+                raise PydanticCustomError(NOT_TO_BE_SHOWN, "{why}", {"why": str(error)}) from None
         return value
 
 

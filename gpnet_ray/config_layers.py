@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from gpnet_ray.config import HOLDS_SECRET, Config
+from gpnet_ray.config import NOT_TO_BE_SHOWN, Config
 from gpnet_ray.errors import InputError, nearest_name_hint
 
 __all__ = ["load_config", "preset_names"]
@@ -105,7 +105,7 @@ def _explain(error: ValidationError) -> str:
             named = path[-2] if path[-1].isdigit() else path[-1]
             singular = "strategy" if named == "strategies" else named
             lines.append(f"{where}: unknown {singular} {value!r}: {hint}")
-        elif fault["type"] == HOLDS_SECRET:
+        elif fault["type"] == NOT_TO_BE_SHOWN:
             lines.append(f"{where}: {fault['msg']}")
         else:
             lines.append(f"{where or 'configuration'}: {fault['msg']} (got {value!r})")

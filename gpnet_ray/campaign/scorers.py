@@ -133,7 +133,9 @@ class Scorers:
         context, (strategy, number) = self._context, representation.key
         held_out = representation.network.held_out(tuple(representation.labels))
         with context.timed(f"GP fit {strategy} {number}" if strategy else "GP fit"):
-            fit = ray.get(self.gp.fit.remote(X, y, held_out, context.config.gp, context.config.seed))
+            fit = ray.get(
+                self.gp.fit.remote(X, y, held_out, context.config.gp, context.config.seed)
+            )
         for warning in fit.warnings:
             context.progress.line(f"Warning: {warning}")
         content = gp_content(fit, representation.scaler)

@@ -133,7 +133,7 @@ def load_surrogate(path: Path) -> Surrogate | None:
     try:
         content = json.loads((path / GP_FILE).read_bytes())
         hyperparameters = Hyperparameters.from_json(content["hyperparameters"])
-        recalibration = Recalibration.from_json(content["recalibration"])
+        recalibration = Recalibration.in_gp_file(content)
         scaler = LatentScaler.from_json(content["scaler"])
         table = pq.read_table(path / LABELLED_FILE)
         refuse_objects(table.schema)

@@ -44,7 +44,7 @@ class Meter:
     def take_round(self) -> dict[str, float]:
         """What has been added up, and begin with the next round."""
         steps: tuple[Step, ...] = ("scoring_seconds", "update_seconds")
-        seconds = {step: round(self._seconds[step], 6) for step in steps}
+        seconds: dict[str, float] = {step: round(self._seconds[step], 6) for step in steps}
         counts = {name: self._counts[name] for name in ("messages", "bytes")}
         self._seconds.clear()
         self._counts.clear()

@@ -110,6 +110,16 @@ class Recalibration:
         return content
 
     @classmethod
+    def in_gp_file(cls, content: Mapping[str, Any]) -> Recalibration:
+        """Read it from the content of a ``gp.json``; one from before it was kept had none.
+
+        Raises:
+            InputError: as :meth:`from_json`.
+        """
+        known = content.get("recalibration")
+        return cls() if known is None else cls.from_json(known)
+
+    @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Recalibration:
         """Rebuild from :meth:`to_json`'s dict.
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from gpnet_ray.data.plain_columns import refuse_objects
 from gpnet_ray.errors import RunFolderError
+from gpnet_ray.gp.recalibration import Recalibration
 from gpnet_ray.report.run_progress import RunProgress, read_progress
 
 __all__ = ["Columns", "FinishedRun", "read_finished_run"]
@@ -69,7 +70,8 @@ class FinishedRun:
         path: the folder.
         config: ``config.yaml``.
         info: ``run.json``.
-        gp: ``gp.json``.
+        gp: ``gp.json``, of the network that all arms start from.
+        last_gp: the same of each arm's last network, where it was trained again.
         metrics: ``metrics.parquet``, sorted by cycle within each arm.
         picks: ``picks.parquet``, in the order of the file within each cycle.
         predictions: ``predictions.parquet``.
@@ -89,7 +91,13 @@ class FinishedRun:
     history: Columns
     retrainings: Columns
     rejected: tuple[dict[str, str], ...]
+    last_gp: dict[str, dict[str, Any]]
     progress: RunProgress | None = None
+
+    def recalibration(self, arm: str, stage: str) -> Recalibration:
+        """How wide intervals are, in units of σ, in the predictions ``before`` the loop and ``after`` it."""
+        content = self.gp if stage == "before" else self.last_gp.get(arm, self.gp)
+        return Recalibration.in_gp_file(content)
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -132,6 +140,7 @@ def read_finished_run(run_dir: Path) -> FinishedRun:
     if progress is None and not len(metrics["cycle"]):
         raise RunFolderError(f"{run_dir / 'metrics.parquet'} has no rows; {_ADVICE}")
     gp_is_due = progress is None or (run_dir / "gp.json").is_file()
+    retrainings = tables.read("retrainings.parquet", RETRAININGS)
     return FinishedRun(
         path=run_dir,
         config=config,
@@ -141,10 +150,21 @@ def read_finished_run(run_dir: Path) -> FinishedRun:
         picks=_sorted(tables.read("picks.parquet", PICKS, optional=PICKS_OPTIONAL), "cycle"),
         predictions=tables.read("predictions.parquet", PREDICTIONS),
         history=_sorted(tables.read("training_history.parquet", HISTORY), "epoch"),
-        retrainings=tables.read("retrainings.parquet", RETRAININGS),
+        retrainings=retrainings,
+        last_gp=_last_gp(run_dir, retrainings, all_there=progress is None),
         rejected=_read_rejected(run_dir, expected=int(info["n_rejected"])),
         progress=progress,
     )
+
+
+def _last_gp(run_dir: Path, retrainings: Columns, *, all_there: bool) -> dict[str, dict[str, Any]]:
+    found = {}
+    # Sorted by cycle in each arm, so that the last one stays.
+    for arm, number in zip(retrainings["strategy"], retrainings["network"], strict=True):
+        name = f"networks/{arm}-{number}/gp.json"
+        if all_there or (run_dir / name).is_file():
+            found[str(arm)] = _read_json(run_dir, name)
+    return found
 
 
 _ADVICE = (

@@ -54,9 +54,21 @@ def sigma_tables(summary: Mapping[str, Any]) -> str:
     ]
     headings = ("Test rows", *(heading.format(unit=unit) for heading in METRICS.values()))
     worst = "".join(_worst(title, check["worst_points"], unit) for title, _, check in stages)
+    meaning = f"{MEANING} {recalibration_sentence(summary)}"
     return (
-        f'{table(headings, rows)}\n<p class="small">{escape(MEANING)}</p>\n'
+        f'{table(headings, rows)}\n<p class="small">{escape(meaning)}</p>\n'
         f'<div class="panels wide">{worst}</div>\n'
+    )
+
+
+def recalibration_sentence(summary: Mapping[str, Any]) -> str:
+    """Say what σ was multiplied by, and on how many rows that was found."""
+    found = summary["arms"][0]["recalibration"]["before"]
+    if found["how"] == "none":
+        return "σ is as the Gaussian process was fitted, not recalibrated."
+    return (
+        f"σ was recalibrated ({found['how']}, times {found['scale']:.2f}) on"
+        f" {counted(found['n_held_out'], 'row')} held out of the network's training."
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from gpnet_ray.evaluation.comparison import LearningCurve, Measure, compare_arms
 from gpnet_ray.evaluation.uncertainty import metric_units
+from gpnet_ray.gp.recalibration import Recalibration
 from gpnet_ray.report.finished_run import ERROR_MEASURES, Columns, FinishedRun, read_finished_run
 from gpnet_ray.report.materials import RunMaterials, read_materials
 from gpnet_ray.report.summary_sigma import arm_enrichment, sigma_check, stage_metrics
@@ -126,6 +127,7 @@ def _units(unit: str) -> dict[str, str]:
 def _arm(run: FinishedRun, arm: str, materials: RunMaterials | None) -> dict[str, Any]:
     rows, picks = arm_rows(run.metrics, arm), arm_rows(run.picks, arm)
     predictions = arm_rows(run.predictions, arm)
+    recalibrations = {stage: run.recalibration(arm, stage) for stage in ("before", "after")}
     return {
         "strategy": arm,
         "cycles": int(rows["cycle"][-1] - rows["cycle"][0]),
@@ -135,8 +137,14 @@ def _arm(run: FinishedRun, arm: str, materials: RunMaterials | None) -> dict[str
         "picks": _size(picks),
         "labels_failed": int((picks["status"] != "ok").sum()),
         "oracle_seconds": float(np.nansum(picks["seconds"])),
-        "test": _test(rows, predictions),
-        "sigma_check": {stage: sigma_check(predictions, stage) for stage in ("before", "after")},
+        "test": _test(rows, predictions, recalibrations),
+        "sigma_check": {
+            stage: sigma_check(predictions, stage, how) for stage, how in recalibrations.items()
+        },
+        "recalibration": {
+            stage: {"how": how.how, "scale": how.scale, "n_held_out": how.n}
+            for stage, how in recalibrations.items()
+        },
         "unlabelled": {
             **_before_after(rows, "unlabelled"),
             "n_before": _count(rows["n_unlabelled"][0]),
@@ -163,11 +171,17 @@ def _before_after(rows: Columns, on: str) -> dict[str, dict[str, float]]:
     }
 
 
-def _test(rows: Columns, predictions: Columns) -> dict[str, dict[str, float | None]]:
+def _test(
+    rows: Columns, predictions: Columns, recalibrations: Mapping[str, Recalibration]
+) -> dict[str, dict[str, float | None]]:
     """All metrics of the test rows; those of every cycle as they were summed then."""
     unknown = dict.fromkeys(metric_units(""))
     return {
-        stage: {**unknown, **(stage_metrics(predictions, stage) or {}), **summed}
+        stage: {
+            **unknown,
+            **(stage_metrics(predictions, stage, recalibrations[stage]) or {}),
+            **summed,
+        }
         for stage, summed in _before_after(rows, "test").items()
     }
 

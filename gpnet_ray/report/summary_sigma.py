@@ -9,6 +9,7 @@ from typing import Any
 from gpnet_ray.evaluation.enrichment import Enriched, enrichment
 from gpnet_ray.evaluation.error_against_sigma import error_in_sigma_bins, worst_points
 from gpnet_ray.evaluation.uncertainty import calibration_curve, prediction_metrics
+from gpnet_ray.gp.recalibration import Recalibration
 from gpnet_ray.report.finished_run import Columns
 from gpnet_ray.report.materials import RunMaterials
 
@@ -19,22 +20,26 @@ SIGNIFICANT = 0.05
 """Probability below which a surplus is beyond chance, divided by the number of kinds tested (Bonferroni)."""
 
 
-def stage_metrics(predictions: Columns, stage: str) -> dict[str, float] | None:
+def stage_metrics(
+    predictions: Columns, stage: str, recalibration: Recalibration
+) -> dict[str, float] | None:
     """Compute every metric of one arm's predictions at one stage; ``None`` where there are none."""
     rows = _at(predictions, stage)
     if not len(rows["target"]):
         return None
-    metrics = prediction_metrics(rows["target"], rows["mean"], rows["sigma"])
+    metrics = prediction_metrics(rows["target"], rows["mean"], rows["sigma"], recalibration)
     return dataclasses.asdict(metrics)
 
 
-def sigma_check(predictions: Columns, stage: str) -> dict[str, Any] | None:
+def sigma_check(
+    predictions: Columns, stage: str, recalibration: Recalibration
+) -> dict[str, Any] | None:
     """Compare σ with the errors of one arm at one stage; ``None`` where there are no predictions."""
     rows = _at(predictions, stage)
     if not len(rows["target"]):
         return None
     columns = (rows["target"], rows["mean"], rows["sigma"])
-    curve = calibration_curve(*columns)
+    curve = calibration_curve(*columns, recalibration)
     worst = worst_points(rows["material_id"].tolist(), rows["formula"].tolist(), *columns)
     return {
         "deciles": [dataclasses.asdict(b) for b in error_in_sigma_bins(*columns)],

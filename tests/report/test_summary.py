@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from gpnet_ray.errors import RunFolderError
+from gpnet_ray.gp.recalibration import fit_recalibration
 from gpnet_ray.report.page import write_report
 from gpnet_ray.report.summary import build_summary
 
@@ -77,6 +78,33 @@ def test_sigma_is_checked_against_the_errors_of_the_stored_predictions(make_run)
     first = sorted(sigma, key=sigma.__getitem__)[:3]
     assert check["deciles"][0]["mae"] == pytest.approx(sum(errors[i] for i in first) / 3)
     assert check["calibration_curve"]["observed"][-1] == 1.0
+
+
+def test_calibration_over_all_levels_is_that_of_the_recalibrated_intervals(make_run):
+    run = make_run()
+    plain = arm_of(build_summary(run), "random")
+    content = json.loads((run / "gp.json").read_text())
+    found = fit_recalibration("student-t", np.random.default_rng(0).standard_t(2, 200))
+    content["recalibration"] = found.to_json()
+    (run / "gp.json").write_text(json.dumps(content))
+    arm = arm_of(build_summary(run), "random")
+    assert arm["recalibration"]["after"] == {
+        "how": "student-t",
+        "scale": found.scale,
+        "n_held_out": 200,
+    }
+    rows = rows_of(run / "predictions.parquet", strategy="random", stage="after")
+    curve = arm["sigma_check"]["after"]["calibration_curve"]
+    levels = np.array(curve["expected"])
+    by_hand = [
+        np.mean([abs(r["target"] - r["mean"]) <= width * r["sigma"] for r in rows])
+        for width in found.half_widths(levels)
+    ]
+    assert curve["observed"] == pytest.approx(by_hand)
+    after, before = arm["test"]["after"], plain["test"]["after"]
+    assert after["miscalibration_area"] != before["miscalibration_area"]
+    # At 2σ it is the σ that was recalibrated, and that is in the predictions already.
+    assert after["coverage_2sigma"] == before["coverage_2sigma"]
 
 
 def test_every_metric_has_its_unit_and_the_unknown_ones_are_null(make_run):
