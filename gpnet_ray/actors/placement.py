@@ -33,6 +33,7 @@ __all__ = [
     "actor_environment",
     "asked_of",
     "cluster_nodes",
+    "fit",
     "largest_share",
     "no_place",
     "reserved",
@@ -88,6 +89,10 @@ class Asked:
             max(self.gp.cpus, self.featurizer.cpus), max(self.gp.gpus, self.featurizer.gpus)
         )
         return [first.bundle()] + [self.shard.bundle()] * self.n_shards
+
+    def with_labellers(self) -> list[dict[str, float]]:
+        """The reservation and a place for every labeller."""
+        return [*self.bundles(), *[self.labeller.bundle()] * self.n_labellers]
 
     def __str__(self) -> str:
         first, shard = self.bundles()[0], self.shard
@@ -151,7 +156,9 @@ def asked_of(
     shares = [hundredths / 100 for hundredths in range(100, 0, -1)]
     # GPUs that are not there may come with nodes that start when they are asked for.
     with_them = [Node(node.cpus, float("inf")) for node in nodes]
-    fitting = (s for there in (nodes, with_them) for s in shares if _fit(asked(s), there))
+    fitting = (
+        s for there in (nodes, with_them) for s in shares if fit(asked(s).with_labellers(), there)
+    )
     return asked(next(fitting, 1.0))
 
 
@@ -174,9 +181,8 @@ def _gpu_shares(nodes: Sequence[Node], n_shards: int) -> tuple[float, float]:
     return int(1e4 * gp) / 1e4, int(1e4 * (1 - gp) / k) / 1e4
 
 
-def _fit(asked: Asked, nodes: Sequence[Node]) -> bool:
+def fit(bundles: Iterable[dict[str, float]], nodes: Sequence[Node]) -> bool:
     """Whether all find a place on empty nodes, those first that need a GPU, then by size."""
-    bundles = [*asked.bundles(), *[asked.labeller.bundle()] * asked.n_labellers]
     order = sorted(bundles, key=lambda b: (b.get("GPU", 0.0), b["CPU"]), reverse=True)
     # A CPU of a node with GPUs is left to those that need one, as long as there are others.
     left = sorted(([node.cpus, node.gpus] for node in nodes), key=lambda node: node[1])

@@ -13,7 +13,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from gpnet_ray.actors.placement import ROUNDING, Asked, Node, asked_of, cluster_nodes
+from gpnet_ray.actors.placement import Node, asked_of, cluster_nodes, fit
 from gpnet_ray.campaign.campaign import Campaign
 from gpnet_ray.campaign.preparation import load_dataset
 from gpnet_ray.campaign.run_folder import RunFolder
@@ -61,25 +61,10 @@ def campaigns_side_by_side(resources: ResourcesConfig, nodes: Sequence[Node]) ->
     enough, and all CPUs together on a smaller one, where campaigns therefore take turns.
     """
     asked = asked_of(resources, nodes, labellers=resources.labellers)
-    left = [[node.cpus, node.gpus] for node in nodes]
-    number = 0
-    while _place(asked, left):
+    bundles, number = asked.with_labellers(), 1
+    while fit(bundles * (number + 1), nodes):
         number += 1
-    return max(1, number)
-
-
-def _place(asked: Asked, left: list[list[float]]) -> bool:
-    bundles = [*asked.bundles(), *[asked.labeller.bundle()] * asked.n_labellers]
-    for bundle in sorted(bundles, key=lambda b: (b.get("GPU", 0.0), b["CPU"]), reverse=True):
-        cpus, gpus = bundle["CPU"], bundle.get("GPU", 0.0)
-        fits = (n for n in left if n[0] >= cpus - ROUNDING and n[1] >= gpus - ROUNDING)
-        # A node with GPUs is left to those that need one, as long as there are others.
-        node = min(fits, key=lambda n: n[1], default=None)
-        if node is None:
-            return False
-        node[0] -= cpus
-        node[1] -= gpus
-    return True
+    return number
 
 
 def run_all(repeats: Mapping[int, Repeat], progress: Progress) -> None:
