@@ -24,8 +24,8 @@ import psutil
 import ray
 from ray._private.internal_api import get_memory_info_reply, get_state_from_address
 from ray._private.state import actors
+from ray.cluster_utils import Cluster
 
-from gpnet_ray.actors.cluster import start_local_ray
 from gpnet_ray.campaign.campaign import Campaign
 from gpnet_ray.config import Config, NetworkConfig
 from gpnet_ray.data.hypothetical_oxides import hypothetical_dataset
@@ -88,16 +88,20 @@ def main() -> None:
         # Ray reads it when it is imported; the drivers at once need it to join.
         token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | token)  # noqa: S606
-    # CPUs that Ray may hand out, not those of the machine: four campaigns share what there is.
-    start_local_ray(object_store_mebibytes=400, cpus=8)
+    # Not a local Ray of this process, which others cannot join. These are CPUs that Ray may hand out, not
+    # those of the machine: four campaigns share what there is.
+    node = {"num_cpus": 8, "object_store_memory": 400 * MEBI, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=node)
+    ray.init(address=cluster.address, log_to_driver=False)
     try:
         with tempfile.TemporaryDirectory() as folder:
-            soak(Path(folder), options.campaigns, options.at_once)
+            soak(Path(folder), cluster.address, options.campaigns, options.at_once)
     finally:
         ray.shutdown()
+        cluster.shutdown()
 
 
-def soak(folder: Path, n_campaigns: int, at_once: int) -> None:
+def soak(folder: Path, address: str, n_campaigns: int, at_once: int) -> None:
     """Print a line before the first campaign and after each, and one after those at once."""
     print(f"before: {settled()}", flush=True)
     for number in range(1, n_campaigns + 1):
@@ -105,7 +109,7 @@ def soak(folder: Path, n_campaigns: int, at_once: int) -> None:
         campaign(folder, f"after-another-{number}", None)
         seconds = time.monotonic() - begun
         print(f"campaign {number:2d} ({seconds:4.1f} s): {settled()}", flush=True)
-    begun, address = time.monotonic(), ray.get_runtime_context().gcs_address
+    begun = time.monotonic()
     script = [sys.executable, __file__, "--one", str(folder)]
     drivers = [
         subprocess.Popen([*script, f"at-once-{number}", address]) for number in range(at_once)
