@@ -42,7 +42,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run files with many slow tests first, so that no core has a long one left when the other is done."""
-    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    marks = ("slow", "long")
+    slow = Counter(i.path for i in items if any(i.get_closest_marker(mark) for mark in marks))
     items.sort(key=lambda item: -slow[item.path])
 
 

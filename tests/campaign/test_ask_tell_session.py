@@ -67,7 +67,8 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
         Hyperparameters("laplacian", 0.3, 1.0, 0.01, -4.0), Recalibration(), (), 0.0, ()
     )
     monkeypatch.setattr(ask_tell_setup, "connected", lambda resources: nullcontext())
-    monkeypatch.setattr(ask_tell_setup, "_stage", lambda config, progress: made)
+    monkeypatch.setattr(ask_tell_setup, "reserved", lambda resources, **_: nullcontext())
+    monkeypatch.setattr(ask_tell_setup, "NetworkStage", lambda *_: made)
     monkeypatch.setattr(ask_tell_setup, "_fit", lambda *_: fitted)
     return made
 

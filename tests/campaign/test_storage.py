@@ -23,7 +23,7 @@ from gpnet_ray.campaign.storage import fetch_run, run_uri
 from gpnet_ray.config_layers import load_config
 from gpnet_ray.errors import InputError, RunFolderError, StorageError
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 DRIVER = """
 import sys

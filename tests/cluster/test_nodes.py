@@ -25,7 +25,7 @@ from support.small_campaign import final_state, journal_of, oracle_of
 from gpnet_ray.campaign.journal import read_journal
 from gpnet_ray.campaign.telemetry_standing import Standing
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 N_TRAIN, N_START, N_POOL = 12, 16, 34
 """Of the small campaign: train rows, train and test rows, and the rest of its 50 crystals."""

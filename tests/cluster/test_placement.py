@@ -7,8 +7,11 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 
+import pytest
 from support import landing
 from support.landing import Landing
+
+pytestmark = pytest.mark.long
 
 
 def in_a_process_of_its_own(work: Callable[[], dict[str, Landing]]) -> dict[str, Landing]:

@@ -33,14 +33,16 @@ import ray
 ray.init(logging_level="ERROR", log_to_driver=False)
 
 @ray.remote(num_cpus=1)
-def where(number):
-    return ray.get_runtime_context().get_node_id()
+class Place:
+    def where(self):
+        return ray.get_runtime_context().get_node_id()
 
 nodes = [node for node in ray.nodes() if node["Alive"]]
-spread = where.options(scheduling_strategy="SPREAD")
+# Each node has one CPU, and both are taken at the same time.
+places = [Place.remote() for _ in range(2)]
 print(json.dumps({
     "nodes": len(nodes),
-    "used": len(set(ray.get([spread.remote(n) for n in range(2)]))),
+    "used": len(set(ray.get([place.where.remote() for place in places]))),
     "cpus": ray.cluster_resources()["CPU"],
     "gpus": ray.cluster_resources().get("GPU", 0),
     "token": os.environ["RAY_AUTH_TOKEN"],

@@ -26,7 +26,7 @@ from support.small_campaign import final_state, journal_of, oracle_of
 from gpnet_ray.campaign.journal import read_journal
 from gpnet_ray.oracles.protocol import LabelOutcome
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 Survived = Callable[[str, int], None]
 
@@ -295,7 +295,8 @@ shutil.copytree(folder / "small", folder / "copy" / "small")
 def test_a_full_disk(cluster: Any, undisturbed: Path, tmp_path: Path, survived: Survived) -> None:
     run_dir = journal_of(tmp_path).parent
     run_dir.mkdir()
-    mount = f"mount -t tmpfs -o size=4m tmpfs {run_dir}"
+    # Room for the run with the figures of its report, and no more.
+    mount = f"mount -t tmpfs -o size=32m tmpfs {run_dir}"
     own_mounts = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
     if not shutil.which("unshare") or subprocess.run([*own_mounts, mount], check=False).returncode:
         pytest.skip("no small file system of one's own can be mounted here (unshare -rm)")

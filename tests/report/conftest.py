@@ -182,7 +182,10 @@ def write_files(
         for n in (1, 2)
     ]
     gp = {"hyperparameters": hyperparameters, "trace": trace, "seconds": 0.5, "warnings": []}
-    (path / "gp.json").write_text(json.dumps(gp), "utf-8")
+    again = [path / "networks" / f"{r['strategy']}-{r['network']}" for r in retrainings]
+    for folder in (path, *again):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "gp.json").write_text(json.dumps(gp), "utf-8")
     info = {
         "target": "formation_energy_per_atom",
         "unit": UNIT,
