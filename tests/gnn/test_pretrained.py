@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -115,7 +116,9 @@ def in_converter(path: Path, **changes: object) -> None:
 def in_layer(path: Path, name: str, **changes: object) -> None:
     with h5py.File(path, "r+") as file:
         model = json.loads(file.attrs["model_config"])
-        (layer,) = (at for at in model["config"]["layers"] if at["config"]["name"] == name)
+        # Keras numbers the layers that it names itself, through all models of a process.
+        names = re.compile(rf"{name}(_\d+)?")
+        (layer,) = (at for at in model["config"]["layers"] if names.fullmatch(at["config"]["name"]))
         if "class_name" in changes:
             layer["class_name"] = changes.pop("class_name")
         layer["config"].update(changes)
@@ -144,7 +147,7 @@ FAULTS = {
     ),
     "lambda layer": (
         lambda p: in_layer(p, "concatenate", class_name="Lambda"),
-        "Lambda layer 'concatenate'",
+        "Lambda layer 'concatenate",
     ),
     "other activation": (
         lambda p: in_layer(p, "preblock_bond_1", activation="relu"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,9 +22,12 @@ __all__ = ["calls", "predict_the_mean"]
 def predict_the_mean(
     graphs: CrystalGraphs, lesson: Lesson, config: Config, initial: NetworkState | None
 ) -> Iterator[EpochRecord | HeldOutPrediction]:
-    """Fails as long as there is a file ``stop`` beside the run and another fold has ended."""
+    """Fails as long as there is a file ``stop`` beside the run, once another fold is safe."""
     log = config.runs_dir / "log.txt"
     if (config.runs_dir / "stop").exists() and log.exists():
+        deadline = time.monotonic() + 60.0
+        while not any(config.runs_dir.glob("*/folds/*.parquet")) and time.monotonic() < deadline:
+            time.sleep(0.05)
         raise RuntimeError("no electricity")
     with log.open("a") as file:
         file.write(f"{lesson.target} {','.join(lesson.test_ids)}\n")
