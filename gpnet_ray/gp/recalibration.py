@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from gpnet_ray.config import RECALIBRATIONS
-from gpnet_ray.errors import InputError, nearest_name_hint
+from gpnet_ray.errors import InputError, NumericalError, nearest_name_hint
 from gpnet_ray.types import FloatArray
 
 __all__ = ["FEWEST_HELD_OUT", "TWO_SIGMA", "Recalibration", "fit_recalibration"]
@@ -149,6 +149,7 @@ def fit_recalibration(how: str, standardised_errors: FloatArray) -> Recalibratio
 
     Raises:
         InputError: fewer than ``FEWEST_HELD_OUT`` rows, or errors that are not finite or all zero.
+        NumericalError: Student's t cannot be fitted to them.
     """
     errors = np.asarray(standardised_errors, dtype=np.float64)
     if how == "none":
@@ -180,7 +181,13 @@ def _student_t(errors: FloatArray) -> Recalibration:
     """Student's t of largest likelihood, centred on the mean of the prediction."""
     from scipy import stats
 
-    degrees, _, scale = stats.t.fit(errors, floc=0.0)
+    try:
+        degrees, _, scale = stats.t.fit(errors, floc=0.0)
+    except stats.FitError as error:
+        raise NumericalError(
+            f"Student's t cannot be fitted to the errors of {len(errors)} held-out rows ({error}); set"
+            " gp.recalibration to conformal"
+        ) from error
     degrees = float(min(degrees, _LARGEST_DEGREES_OF_FREEDOM))
     two_sigma = float(scale * stats.t(degrees).ppf(0.5 + TWO_SIGMA / 2))
     return Recalibration(

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from gpnet_ray.config import RECALIBRATIONS
-from gpnet_ray.errors import InputError
+from gpnet_ray.errors import InputError, NumericalError
 from gpnet_ray.gp.recalibration import (
     FEWEST_HELD_OUT,
     TWO_SIGMA,
@@ -65,6 +65,15 @@ def test_students_t_of_gaussian_errors_is_nearly_a_gaussian() -> None:
     # The standard error of a 2σ quantile from 5,000 draws is about 1.5 %.
     assert found.scale == pytest.approx(1.0, rel=0.05)
     assert json.loads(json.dumps(found.to_json()))["degrees_of_freedom"] > 10
+
+
+def test_a_fit_that_fails_says_what_to_take_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise stats.FitError("no optimum")
+
+    monkeypatch.setattr(stats.t, "fit", fails)
+    with pytest.raises(NumericalError, match=r"30 held-out rows \(.*no optimum.*conformal"):
+        fit_recalibration("student-t", heavy_tailed(30))
 
 
 def test_split_conformal_takes_the_row_that_its_guarantee_names() -> None:
