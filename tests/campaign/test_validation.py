@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -122,16 +123,19 @@ def test_only_what_is_missing_is_done_again(small_ray, tmp_path, monkeypatch):
     stopped = validate(tmp_path, *options)
     assert "no electricity" in str(stopped.exception)
     journal = runs / NAME / "journal.jsonl"
-    n_safe = sum(event["event"] == "fold" for event in read_journal(journal))
-    assert 1 <= n_safe < 4
+    safe = {event["fold"] for event in read_journal(journal) if event["event"] == "fold"}
+    assert 1 <= len(safe) < 4
     assert not (runs / NAME / "summary.json").exists()
 
     (runs / "stop").unlink()
-    before = len(calls(runs))
     assert validate(tmp_path, *options, "--resume").exit_code == 0
-    assert len(calls(runs)) - before == 4 - n_safe
     table = predictions(tmp_path)
     assert sorted(table["material_id"]) == [row["material_id"] for row in rows(32)]
+    # A fold that was just starting when the other failed may have run until Ray ended it: at least once.
+    times = Counter(calls(runs))
+    for fold, mine in table.groupby("fold"):
+        n_times = times["energy", ",".join(sorted(mine.material_id))]
+        assert n_times == 1 if fold in safe else n_times >= 1
 
     # Nothing is missing: nothing runs. A file that somebody removed: its fold runs.
     for missing, n_more in ((None, 0), ("energy-3.parquet", 1)):
