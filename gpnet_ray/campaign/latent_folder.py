@@ -1,34 +1,30 @@
-"""A folder of latent vectors: Arrow shards that can be mapped into memory, who was rejected, a description.
+"""A folder of latents that is either whole or not there, and a cache of such folders.
 
-A folder is either whole or not there. Folders can be kept in a cache under the hash of all that they
-depend on.
+The format, and how it is read, is in :mod:`gpnet_ray.data.pool_folder`.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from gpnet_ray.campaign.rejected import none_usable, rejected_csv, split_rejected
+from gpnet_ray.campaign.latent_writer import LatentWriter, pool_parts
 from gpnet_ray.data.dataset import RejectedMaterial
-from gpnet_ray.data.plain_columns import refuse_objects
-from gpnet_ray.errors import DataError, RunFolderError
+from gpnet_ray.data.pool_folder import FEATURISED, VERSION, read_manifest
+from gpnet_ray.errors import RunFolderError
 from gpnet_ray.gnn.network_state import NetworkState
 
-__all__ = ["DESCRIPTION", "REJECTED", "cache_key", "copy_latents", "read_latents", "write_latents"]
+if TYPE_CHECKING:
+    from gpnet_ray.campaign.pool_sources import PoolSource
 
-DESCRIPTION, REJECTED = "featurising.json", "rejected.csv"
-FORMAT, VERSION = "gpnet_ray latents", 1
-ROWS_PER_SHARD = 65_536
-COLUMNS = ["material_id", "latent", "network_prediction"]
+__all__ = ["cache_key", "copy_latents", "featurised_from", "write_latents"]
 
 
 def cache_key(network: NetworkState, source_fingerprint: str) -> str:
@@ -36,22 +32,17 @@ def cache_key(network: NetworkState, source_fingerprint: str) -> str:
     return sha256(f"{VERSION} {network.fingerprint()} {source_fingerprint}".encode()).hexdigest()
 
 
-def read_latents(folder: Path) -> pa.Table:
-    """Map the shards of a folder into memory: ``material_id``, ``latent``, ``network_prediction``.
-
-    Raises:
-        DataError: the folder holds no latents, or another version of them.
-    """
-    # Only files of this folder, whatever its description names.
-    shards = [folder / Path(name).name for name in _description(folder)["shards"]]
-    try:
-        table = pa.concat_tables(
-            [pa.ipc.open_file(pa.memory_map(str(shard))).read_all() for shard in shards]
-        )
-        refuse_objects(table.schema)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"{folder} is damaged ({error}); remove it and featurise again") from None
-    return table
+def featurised_from(source: PoolSource, network: NetworkState) -> dict[str, Any]:
+    """What the manifest of featurised crystals says of where they come from: all that they depend on."""
+    return {
+        "kind": FEATURISED,
+        "source": source.name,
+        "source_fingerprint": source.fingerprint,
+        "network_fingerprint": network.fingerprint(),
+        "layer": network.config.layer,
+        "target": network.target,
+        "unit": network.unit,
+    }
 
 
 def write_latents(
@@ -67,48 +58,35 @@ def write_latents(
         folder: Where; empty, or not there yet.
         tables: As :func:`gpnet_ray.campaign.featurising.featurise` gives them.
         rejected: Materials that were rejected before.
-        about: What the description says beside the counts.
+        about: What the manifest says beside the files.
 
     Returns:
-        The description: ``about``, ``n_featurised``, ``n_rejected``, ``shards``.
+        The manifest.
 
     Raises:
         DataError: none of the crystals could be used; nothing is left behind then.
         RunFolderError: the folder is occupied.
     """
-    refused = list(rejected)
-    with _made_whole(folder) as partial:
-        n_featurised = 0
-        shards: list[str] = []
-        for shard in _in_shards(tables, refused):
-            name = f"latents-{len(shards):05d}.arrow"
-            with (
-                pa.OSFile(str(partial / name), "wb") as sink,
-                pa.ipc.new_file(sink, shard.schema) as writer,
-            ):
-                writer.write_table(shard)
-            shards.append(name)
-            n_featurised += shard.num_rows
-        if not n_featurised:
-            raise none_usable(refused)
-        (partial / REJECTED).write_text(rejected_csv(refused), encoding="utf-8", newline="")
-        counts = {"n_featurised": n_featurised, "n_rejected": len(refused), "shards": shards}
-        content = {"format": FORMAT, "version": VERSION, **about, **counts}
-        (partial / DESCRIPTION).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    return content
+    with (
+        _made_whole(folder) as partial,
+        LatentWriter(partial, about, rejected=rejected) as writer,
+    ):
+        for part in pool_parts(tables, n_done=0):
+            writer.write(part)
+        return writer.finish()
 
 
 def copy_latents(cached: Path, folder: Path) -> dict[str, Any]:
     """Put a cached folder where the user wants it, as links where the disk has them.
 
     Returns:
-        Its description.
+        Its manifest.
 
     Raises:
         DataError: the cached folder is not whole.
         RunFolderError: the folder is occupied.
     """
-    content = _description(cached)
+    content = read_manifest(cached)
     with _made_whole(folder) as partial:
         for file in cached.iterdir():
             if not _linked(file, partial / file.name):
@@ -123,39 +101,6 @@ def _linked(file: Path, to: Path) -> bool:
     except OSError:
         return False
     return True
-
-
-def _in_shards(tables: Iterable[pa.Table], rejected: list[RejectedMaterial]) -> Iterator[pa.Table]:
-    """Join what has latents into shards of equal size, and add the others to ``rejected``."""
-    waiting: list[pa.Table] = []
-    n_waiting = 0
-    for table in tables:
-        good, bad = split_rejected(table)
-        rejected += bad
-        waiting.append(good.select(COLUMNS))
-        n_waiting += good.num_rows
-        while n_waiting >= ROWS_PER_SHARD:
-            joined = pa.concat_tables(waiting).combine_chunks()
-            yield joined.slice(0, ROWS_PER_SHARD)
-            waiting = [joined.slice(ROWS_PER_SHARD)]
-            n_waiting -= ROWS_PER_SHARD
-    if n_waiting:
-        yield pa.concat_tables(waiting).combine_chunks()
-
-
-def _description(folder: Path) -> dict[str, Any]:
-    try:
-        content = json.loads((folder / DESCRIPTION).read_bytes())
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"{folder} holds no latents ({error}); name a folder written by 'featurize'"
-        ) from None
-    if content.get("format") != FORMAT or content.get("version") != VERSION:
-        raise DataError(
-            f"{folder} holds {content.get('format')!r} of version {content.get('version')!r}; this program"
-            f" reads {FORMAT!r} of version {VERSION}: featurise again"
-        )
-    return dict(content)
 
 
 @contextmanager

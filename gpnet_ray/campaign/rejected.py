@@ -13,16 +13,16 @@ import pyarrow.compute as pc
 from gpnet_ray.data.dataset import RejectedMaterial
 from gpnet_ray.errors import DataError
 
-__all__ = ["none_usable", "rejected_csv", "rejected_summary", "split_rejected"]
+__all__ = ["REJECTED_COLUMNS", "none_usable", "rejected_csv", "rejected_summary", "split_rejected"]
 
-_COLUMNS = ["material_id", "category", "where", "reason"]
+REJECTED_COLUMNS = ["material_id", "category", "where", "reason"]
 
 
 def rejected_csv(rejected: Iterable[RejectedMaterial]) -> str:
     """The table of rejected materials with their reasons, as CSV."""
     text = io.StringIO(newline="")
     table = csv.writer(text)
-    table.writerow(_COLUMNS)
+    table.writerow(REJECTED_COLUMNS)
     table.writerows([r.material_id, r.category, r.where, r.reason] for r in rejected)
     return text.getvalue()
 
@@ -30,7 +30,7 @@ def rejected_csv(rejected: Iterable[RejectedMaterial]) -> str:
 def split_rejected(table: pa.Table) -> tuple[pa.Table, list[RejectedMaterial]]:
     """Part a featurised table into the rows with values and the rejected materials."""
     is_good = pc.is_null(table.column("category"))
-    bad = table.filter(pc.invert(is_good)).select(_COLUMNS).to_pylist()
+    bad = table.filter(pc.invert(is_good)).select(REJECTED_COLUMNS).to_pylist()
     return table.filter(is_good), [RejectedMaterial(**row) for row in bad]
 
 

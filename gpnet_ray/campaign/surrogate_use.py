@@ -11,9 +11,15 @@ import pyarrow as pa
 
 from gpnet_ray.actors.cluster import connected
 from gpnet_ray.campaign.featurising import featurise
-from gpnet_ray.campaign.latent_folder import DESCRIPTION, cache_key, copy_latents, write_latents
+from gpnet_ray.campaign.latent_folder import (
+    cache_key,
+    copy_latents,
+    featurised_from,
+    write_latents,
+)
 from gpnet_ray.campaign.rejected import none_usable, split_rejected
 from gpnet_ray.config import ResourcesConfig
+from gpnet_ray.data.pool_folder import MANIFEST
 from gpnet_ray.errors import RunFolderError
 from gpnet_ray.progress import Progress
 
@@ -46,7 +52,7 @@ def featurise_into(
         progress: Where progress is shown.
 
     Returns:
-        The folder's description; see :func:`~gpnet_ray.campaign.latent_folder.write_latents`.
+        The folder's manifest; see :mod:`gpnet_ray.data.pool_folder`.
 
     Raises:
         DataError: none of the crystals could be used.
@@ -55,17 +61,10 @@ def featurise_into(
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise RunFolderError(f"{folder} exists already; remove it or name another folder")
     kept = None if cache is None else cache / cache_key(network, source.fingerprint)
-    if kept is not None and (kept / DESCRIPTION).is_file():
+    if kept is not None and (kept / MANIFEST).is_file():
         progress.line(f"Latents of the same network and crystals are in {kept}: not computed again")
         return copy_latents(kept, folder)
-    about = {
-        "source": source.name,
-        "source_fingerprint": source.fingerprint,
-        "network_fingerprint": network.fingerprint(),
-        "layer": network.config.layer,
-        "target": network.target,
-        "unit": network.unit,
-    }
+    about = featurised_from(source, network)
     start = time.monotonic()
     with connected(resources):
         tables = featurise(source, network, resources=resources, progress=progress)

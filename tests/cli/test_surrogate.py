@@ -51,15 +51,15 @@ def test_a_surrogate_predicts_from_files_with_sigma(trained, run: Run, tmp_path)
 def test_predictions_of_a_dataset_are_those_of_the_process_on_its_own_latents(
     trained, run_here: Run, small_ray, tmp_path
 ):
-    from gpnet_ray.campaign.latent_folder import read_latents
     from gpnet_ray.campaign.surrogate import load_surrogate
+    from gpnet_ray.data.pool_folder import PoolFolder
     from gpnet_ray.latent_columns import latent_matrix
 
     folder, dataset = trained / "surrogate", trained / "oxides.parquet"
     done = run_here("featurize", folder, dataset, "--out", "latents", "--cache", "cache")
     assert done.returncode == 0, done.stderr
     assert "39 latents of readout_0" in done.stdout
-    latents = read_latents(tmp_path / "latents")
+    latents = PoolFolder.open(tmp_path / "latents").table()
     # A recalibration as larger surrogates have it; this one has too few rows for its own.
     with_tails = shutil.copytree(folder, tmp_path / "with_tails")
     content = json.loads((with_tails / "gp.json").read_text())
@@ -92,7 +92,7 @@ def test_predictions_of_a_dataset_are_those_of_the_process_on_its_own_latents(
     assert again.returncode == 0, again.stderr
     assert "not computed again" in again.stdout
     assert "Featurising" not in again.stdout
-    assert read_latents(tmp_path / "again").equals(latents)
+    assert PoolFolder.open(tmp_path / "again").table().equals(latents)
     description = json.loads((tmp_path / "again" / "featurising.json").read_text())
     assert (description["n_featurised"], description["n_rejected"]) == (39, 1)
     assert "m-011" in (tmp_path / "again" / "rejected.csv").read_text()
