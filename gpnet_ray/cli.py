@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from gpnet_ray import __version__
-from gpnet_ray.commands import data
+from gpnet_ray.commands import data, pool
 from gpnet_ray.commands.ask_tell import add_candidates, ask, put_back, tell, withdraw
 from gpnet_ray.commands.compare import compare
 from gpnet_ray.commands.featurize import featurize
@@ -72,6 +72,7 @@ for _command in (
 ):
     app.command()(_command)
 app.add_typer(data.app, name="data")
+app.add_typer(pool.app, name="pool")
 
 
 def main() -> None:

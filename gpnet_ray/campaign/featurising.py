@@ -51,6 +51,7 @@ def featurise(
     network: NetworkState,
     *,
     surrogate: Surrogate | None = None,
+    n_done: int = 0,
     resources: ResourcesConfig,
     progress: Progress,
 ) -> Iterator[pa.Table]:
@@ -60,6 +61,7 @@ def featurise(
         source: The crystals.
         network: The network.
         surrogate: The surrogate that the network is part of; without it there is no mean and no σ.
+        n_done: How many of the first crystals are left out, fewer than there are.
         resources: How many actors, with how many threads or GPUs.
         progress: Where crystals and crystals a second are shown.
 
@@ -70,10 +72,11 @@ def featurise(
     Raises:
         ClusterError: a process of the cluster was lost, and again after Ray had started it anew.
     """
-    n_actors, ask, threads = _actors(resources, source.total)
+    total = source.total - len(source.rejected) - n_done
+    n_actors, ask, threads = _actors(resources, total)
     environment = actor_environment(ask, threads)
     with _quiet_ray_data(), ray_errors_explained(TRY_AGAIN):
-        featurised = source.open(min(1.0, ask.cpus)).map_batches(
+        featurised = source.open(min(1.0, ask.cpus), n_done).map_batches(
             PoolFeaturizer,
             fn_constructor_args=(network, surrogate),
             batch_format="pyarrow",
@@ -83,8 +86,7 @@ def featurise(
             num_gpus=ask.gpus,
             runtime_env={"env_vars": environment},
         )
-        with progress.task("Featurising", total=source.total, unit="crystals") as task:
-            task.advance(len(source.rejected))
+        with progress.task("Featurising", total=total, unit="crystals") as task:
             for table in featurised.iter_batches(batch_size=None, batch_format="pyarrow"):
                 yield table
                 task.advance(table.num_rows)

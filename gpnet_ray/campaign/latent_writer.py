@@ -28,10 +28,19 @@ from gpnet_ray.errors import DataError, RunFolderError
 from gpnet_ray.latent_columns import latent_matrix
 from gpnet_ray.types import BoolArray
 
-__all__ = ["REJECTED", "ROWS_PER_FILE", "LatentWriter", "PoolPart", "pool_parts", "refuse_another"]
+__all__ = [
+    "REJECTED",
+    "ROWS_PER_FILE",
+    "LatentWriter",
+    "PoolPart",
+    "discard_notes",
+    "pool_parts",
+    "refuse_another",
+]
 
 REJECTED = "rejected.csv"
 LOCK = ".building.lock"
+NAMES = ("source", "note")
 ROWS_PER_FILE = 65_536
 COLUMNS = ["material_id", "latent", "network_prediction"]
 NOT_FINITE = ("latent not finite", "the network gave NaN or infinity", "featurising")
@@ -69,11 +78,13 @@ class LatentWriter:
         self, folder: Path, about: Mapping[str, Any], *, rejected: Sequence[RejectedMaterial] = ()
     ) -> None:
         self._folder, self._about = folder, dict(about)
+        _refuse_strangers(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self._lock = _locked(folder / LOCK)
         try:
             self._state = self._begun()
             if not self._state["rejected_bytes"]:
+                self._note()
                 self._reject(rejected, rejected_csv(rejected))
                 self._note()
         except BaseException:
@@ -128,8 +139,7 @@ class LatentWriter:
             "shards": shards,
         }
         _write_whole(self._folder / MANIFEST, _json(content))
-        (self._folder / BUILDING).unlink()
-        (self._folder / LOCK).unlink()
+        discard_notes(self._folder)
         return content
 
     def __enter__(self) -> LatentWriter:
@@ -142,14 +152,14 @@ class LatentWriter:
         """The state that an earlier process left, or a new one."""
         file = self._folder / BUILDING
         if not file.is_file():
-            strangers = [f.name for f in self._folder.iterdir() if f.name != LOCK]
-            if [name for name in strangers if not name.startswith(f".{BUILDING}")]:
-                raise RunFolderError(
-                    f"{self._folder} exists already; remove it or name another folder"
-                )
             counts = {"n_done": 0, "n_rejected": 0, "rejected_bytes": 0}
             return {"about": self._about, "shards": [], "latent_width": None, **counts}
-        state = json.loads(file.read_bytes())
+        try:
+            state = json.loads(file.read_bytes())
+        except ValueError as error:
+            raise DataError(
+                f"{file} is damaged ({error}); remove {self._folder} and build the pool anew"
+            ) from None
         refuse_another(self._folder, state["about"], self._about)
         for shard in state["shards"]:
             path = self._folder / shard["name"]
@@ -204,25 +214,48 @@ def pool_parts(tables: Iterable[pa.Table], *, n_done: int) -> Iterator[PoolPart]
         yield _part(joined, np.concatenate(masks), n_done + joined.num_rows)
 
 
+def discard_notes(folder: Path) -> None:
+    """Remove what is kept only until a pool is whole."""
+    for name in (BUILDING, LOCK):
+        (folder / name).unlink(missing_ok=True)
+
+
 def refuse_another(folder: Path, begun: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     """Refuse to go on with a pool that was begun with something else.
+
+    Args:
+        folder: The pool.
+        begun: What its points depend on, by its own account.
+        given: What is to go on.
 
     Raises:
         RunFolderError: names what differs.
     """
-    for key in [*given, *(key for key in begun if key not in given)]:
-        if begun.get(key) != given.get(key):
+    for key, value in given.items():
+        # The same crystals may lie under another name now; their fingerprint follows.
+        if key not in NAMES and begun.get(key) != value:
+            shown = (begun.get("source"), given["source"]) if key == "source_fingerprint" else None
+            was, now = shown or (begun.get(key), value)
             raise RunFolderError(
-                f"{folder} was begun with {key.replace('_', ' ')} {begun.get(key)!r}, not {given.get(key)!r};"
-                " go on with what it was begun with, or name another folder"
+                f"{folder} was begun with another {key.removesuffix('_fingerprint')}: {was!r}, not {now!r}; go on"
+                " with what it was begun with, or name another folder"
             )
+
+
+def _refuse_strangers(folder: Path) -> None:
+    """Leave a folder alone that holds something else than a pool that is being built."""
+    if not folder.exists() or (folder / BUILDING).is_file():
+        return
+    own = (LOCK, f".{BUILDING}.tmp")
+    if not folder.is_dir() or any(file.name not in own for file in folder.iterdir()):
+        raise RunFolderError(f"{folder} exists already; remove it or name another folder")
 
 
 def _has_latent(table: pa.Table) -> BoolArray:
     """Which rows have a latent that can be used, bool (n,)."""
     mask: BoolArray = np.asarray(pc.is_null(table.column("category")))
     latents = latent_matrix(table.filter(pa.array(mask)).column("latent"))
-    usable = mask.copy()
+    usable: BoolArray = mask.copy()
     usable[mask] = np.isfinite(latents).all(axis=1)
     return usable
 

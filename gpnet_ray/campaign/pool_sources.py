@@ -10,18 +10,20 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import islice
+from itertools import accumulate, islice, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gpnet_ray import __version__
 from gpnet_ray.data.dataset import RejectedMaterial, check_unique_ids
 from gpnet_ray.data.plain_columns import refuse_objects
 from gpnet_ray.data.raw_materials import ColumnNames, check_columns
+from gpnet_ray.data.unique_ids import repeated_ids
 from gpnet_ray.errors import DataError, InputError
 from gpnet_ray.progress import Progress
 
@@ -50,15 +52,16 @@ class PoolSource:
         fingerprint: hash of its whole content.
         total: how many ids it has, the rejected ones included.
         rejected: materials that could not be read already.
-        open: gives the Ray dataset of all others, with columns ``material_id`` and ``structure`` (text);
-            it takes the share of a CPU that a task of it may ask for.
+        open: gives the Ray dataset of all others, with columns ``material_id`` and ``structure`` (text), always in
+            the same order; it takes the share of a CPU that a task of it may ask for, and how many of the first
+            rows to leave out, fewer than there are.
     """
 
     name: str
     fingerprint: str
     total: int
     rejected: tuple[RejectedMaterial, ...]
-    open: Callable[[float], Any]
+    open: Callable[[float, int], Any]
 
 
 def pool_source(
@@ -104,17 +107,17 @@ def pool_source(
 def embedded_oxides(count: int, *, seed: int) -> PoolSource:
     """The first ``count`` embedded oxides, generated block by block while the others are featurised."""
 
-    def open_dataset(cpus: float) -> Any:
+    def open_dataset(cpus: float, n_done: int) -> Any:
         import ray.data
 
         # One task that streams its blocks: a crystal is known only after those before it.
         one = ray.data.from_arrow(pa.table({"part": [0]}))
         return one.map_batches(
-            _generate, fn_args=(count, seed), num_cpus=cpus, batch_format="pyarrow"
+            _generate, fn_args=(count, seed, n_done), num_cpus=cpus, batch_format="pyarrow"
         )
 
-    name = f"{EMBEDDED}:{count}"
-    return PoolSource(name, _hash(f"{name} {seed} {__version__}".encode()), count, (), open_dataset)
+    content = _hash(f"{EMBEDDED}:{count} {seed} {__version__}".encode())
+    return PoolSource(f"{EMBEDDED}:{count} of seed {seed}", content, count, (), open_dataset)
 
 
 def holds_one_crystal(file: Path) -> bool:
@@ -150,10 +153,10 @@ def structure_files(files: Sequence[Path]) -> PoolSource:
     return _in_memory("the files given", list(texts), list(texts.values()), tuple(rejected))
 
 
-def _generate(_: Any, count: int, seed: int) -> Iterator[pa.Table]:
+def _generate(_: Any, count: int, seed: int, n_done: int) -> Iterator[pa.Table]:
     from gpnet_ray.data.hypothetical_oxides import hypothetical_oxides
 
-    oxides = hypothetical_oxides(count, seed=seed)
+    oxides = islice(hypothetical_oxides(count, seed=seed), n_done, None)
     while block := list(islice(oxides, ROWS_PER_BLOCK)):
         yield _block([name for name, _ in block], [json.dumps(s.as_dict()) for _, s in block])
 
@@ -163,37 +166,64 @@ def _parquet(path: Path, columns: ColumnNames) -> PoolSource:
         file = pq.ParquetFile(path)
         refuse_objects(file.schema_arrow)
         check_columns(file.schema_arrow.names, columns, file=str(path))
-        ids = file.read(columns=[columns.material_id]).column(0).cast(pa.string())
+        total = file.metadata.num_rows
+        if not total:
+            raise DataError(f"{path} has no rows; at least one material is needed")
+        _check_ids(file, columns.material_id, where=str(path))
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path} cannot be read as Parquet: {error}") from None
-    names = ids.to_pylist()
-    if not names:
-        raise DataError(f"{path} has no rows; at least one material is needed")
-    check_unique_ids(["" if name is None else name.strip() for name in names], where=str(path))
 
-    def open_dataset(cpus: float) -> Any:
+    def open_dataset(cpus: float, n_done: int) -> Any:
         import ray.data
 
         # Not read_parquet: a step of its own asks for a whole CPU, which the actors may have taken.
-        groups = [pa.table({"row_group": [number]}) for number in range(file.num_row_groups)]
+        sizes = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
+        starts = [0, *accumulate(sizes)]
+        groups = [
+            pa.table({"row_group": [number], "left_out": [max(0, n_done - start)]})
+            for number, (start, end) in enumerate(pairwise(starts))
+            if end > n_done
+        ]
         names = (str(path.resolve()), columns.material_id, columns.structure)
         return ray.data.from_arrow(groups).map_batches(
             _read_row_groups, fn_args=names, num_cpus=cpus, batch_format="pyarrow"
         )
 
     content = _hash(_digest_of_file(path), repr(columns).encode())
-    return PoolSource(str(path), content, len(names), (), open_dataset)
+    return PoolSource(str(path), content, total, (), open_dataset)
+
+
+def _check_ids(file: pq.ParquetFile, column: str, *, where: str) -> None:
+    """Check that ids are there and distinct, without holding them all.
+
+    Raises:
+        DataError: they are not.
+    """
+
+    def columns() -> Iterator[pa.Array]:
+        for batch in file.iter_batches(columns=[column]):
+            ids = pc.fill_null(batch.column(0).cast(pa.string()), "")
+            yield pc.utf8_trim_whitespace(ids)
+
+    is_missing = any(pc.any(pc.equal(ids, "")).as_py() for ids in columns())
+    if is_missing or repeated_ids(columns):
+        check_unique_ids([name for ids in columns() for name in ids.to_pylist()], where=where)
 
 
 def _read_row_groups(
     part: pa.Table, path: str, id_column: str, structure_column: str
 ) -> Iterator[pa.Table]:
+    left_out = part.column("left_out").to_pylist()[0]
     with pq.ParquetFile(path) as file:
-        for rows in file.iter_batches(
+        for batch in file.iter_batches(
             batch_size=ROWS_PER_BLOCK,
             row_groups=part.column("row_group").to_pylist(),
             columns=[id_column, structure_column],
         ):
+            rows = batch.slice(left_out)
+            left_out = max(0, left_out - batch.num_rows)
+            if not rows.num_rows:
+                continue
             ids = rows.column(id_column).cast(pa.string()).to_pylist()
             yield _block(ids, rows.column(structure_column).to_pylist())
 
@@ -201,14 +231,13 @@ def _read_row_groups(
 def _in_memory(
     name: str, ids: Sequence[str], texts: Sequence[str], rejected: tuple[RejectedMaterial, ...]
 ) -> PoolSource:
-    starts = range(0, len(ids), ROWS_PER_BLOCK)
-    blocks = [
-        _block(ids[at : at + ROWS_PER_BLOCK], texts[at : at + ROWS_PER_BLOCK]) for at in starts
-    ]
-
-    def open_dataset(cpus: float) -> Any:
+    def open_dataset(cpus: float, n_done: int) -> Any:
         import ray.data
 
+        starts = range(n_done, len(ids), ROWS_PER_BLOCK)
+        blocks = [
+            _block(ids[at : at + ROWS_PER_BLOCK], texts[at : at + ROWS_PER_BLOCK]) for at in starts
+        ]
         return ray.data.from_arrow(blocks)
 
     content = [part.encode() for pair in zip(ids, texts, strict=True) for part in pair]

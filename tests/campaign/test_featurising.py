@@ -115,6 +115,27 @@ def test_embedded_oxides_come_in_order_block_after_block(small_ray, network):
     assert len(np.unique(latent_matrix(table.column("latent")), axis=0)) > 1000
 
 
+def test_the_first_rows_can_be_left_out(small_ray, tmp_path):
+    crystal = json.dumps(rock_salt("Mg", 4.2).as_dict())
+    names = [f"m-{i}" for i in range(1300)]
+    table = pa.table({"material_id": names, "structure": [crystal] * 1300})
+    pq.write_table(table, tmp_path / "pool.parquet", row_group_size=600)
+    cifs = [tmp_path / f"{i}.cif" for i in range(3)]
+    for path in cifs:
+        rock_salt("Mg", 4.2).to(filename=str(path))
+    oxides = [name for name, _ in hypothetical_oxides(9, seed=3)]
+    cases = [
+        *((open_source(tmp_path / "pool.parquet"), names, n) for n in (600, 1115)),
+        (embedded_oxides(9, seed=3), oxides, 4),
+        (structure_files(cifs), [str(path) for path in cifs], 2),
+    ]
+    for source, ids, n_done in cases:
+        left = pa.concat_tables(
+            source.open(1.0, n_done).iter_batches(batch_size=None, batch_format="pyarrow")
+        )
+        assert left.column("material_id").to_pylist() == ids[n_done:]
+
+
 def test_files_of_crystals(small_ray, network, tmp_path):
     crystal = rock_salt("Mg", 4.2)
     crystal.to(filename=str(tmp_path / "mgo.cif"))
