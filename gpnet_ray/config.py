@@ -278,6 +278,9 @@ class ResourcesConfig(Section):
     """Each actor that asks the oracle."""
     object_store_mebibytes: Annotated[int, Field(ge=80)] = 512
     """Shared memory of a local Ray (MiB); a cluster has its own."""
+    shard_memory_mebibytes: Annotated[int, Field(ge=64)] = 2048
+    """What each actor that scores a part of a pool on disk may use (MiB), beside the 0.8 GB of its process; more
+    keeps more candidates exact."""
     actor_restarts: Annotated[int, Field(ge=0)] = 3
     """How often an actor that scores starts again by itself after its process or node was lost."""
     start_deadline_seconds: Positive = 120.0

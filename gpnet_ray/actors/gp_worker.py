@@ -153,7 +153,7 @@ class GpWorker:
         predicted = y - np.diag(block.L) * block.z
         return block, sums, predicted
 
-    def assume(self, ids: Sequence[str], X: FloatArray) -> tuple[Block, FloatArray]:
+    def assume(self, ids: Sequence[str], X: FloatArray | None = None) -> tuple[Block, FloatArray]:
         """Condition on points whose labels are still being computed.
 
         A variance never reads a label, so it falls as if the labels were there. Each point is
@@ -161,10 +161,12 @@ class GpWorker:
 
         Args:
             ids: The b points.
-            X: Their scaled latents (b, d).
+            X: Their scaled latents (b, d); those of the last plan's candidates where left out.
 
         Returns:
             The block, which brings the shards up to date, and the predictions (b,), target's unit.
         """
+        if X is None:
+            X = np.stack([self._candidates[material_id] for material_id in ids])
         predicted, _ = self._posterior.predict(X)
         return self._posterior.commit(ids, X, predicted), predicted

@@ -25,6 +25,7 @@ __all__ = [
     "ResultStatus",
     "Results",
     "form_text",
+    "read_ids",
     "read_results",
 ]
 
@@ -71,11 +72,16 @@ class RefusedRow:
 
 @dataclass(frozen=True)
 class Results:
-    """What a file says: one result an id, the rows that are refused, and how many are still open."""
+    """What a file says: one result an id, the rows that are refused, and the ids of those still open."""
 
     rows: tuple[Result, ...]
     refused: tuple[RefusedRow, ...]
-    n_open: int
+    open_ids: tuple[str, ...]
+
+    @property
+    def n_open(self) -> int:
+        """How many rows are still open."""
+        return len(self.open_ids)
 
 
 class _RefusedError(Exception):
@@ -111,7 +117,7 @@ def read_results(path: Path, *, unit: str, stated_unit: str | None = None) -> Re
         )
     rows: list[Result] = []
     refused: list[RefusedRow] = []
-    n_open = 0
+    open_ids: list[str] = []
     for line, cells in _cells(path):
         try:
             result = _result(line, cells, unit=unit, stated_unit=stated_unit)
@@ -119,16 +125,31 @@ def read_results(path: Path, *, unit: str, stated_unit: str | None = None) -> Re
             refused.append(RefusedRow(line, cells.get("material_id", ""), str(error)))
             continue
         if result is None:
-            n_open += 1
+            open_ids.append(cells["material_id"])
         else:
             rows.append(result)
     rows, contradictions = _one_an_id(rows)
-    return Results(
-        tuple(rows), tuple(sorted(refused + contradictions, key=lambda r: r.line)), n_open
-    )
+    refused = sorted(refused + contradictions, key=lambda r: r.line)
+    return Results(tuple(rows), tuple(refused), tuple(open_ids))
 
 
-def _cells(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
+def read_ids(path: Path) -> tuple[str, ...]:
+    """Read the ids of a CSV file, each once, in their order; other columns are passed over.
+
+    Raises:
+        DataError: the file cannot be read, has no column ``material_id``, or a row without one.
+    """
+    ids: dict[str, None] = {}
+    for line, cells in _cells(path, required=("material_id",)):
+        if not cells.get("material_id"):
+            raise DataError(f"{path}, line {line}: no material_id; correct the row or remove it")
+        ids[cells["material_id"]] = None
+    return tuple(ids)
+
+
+def _cells(
+    path: Path, required: Sequence[str] = _REQUIRED
+) -> Iterator[tuple[int, Mapping[str, str]]]:
     """Line number and cells by column name of every row that is not blank."""
     try:
         content = path.read_text(encoding="utf-8-sig")
@@ -137,7 +158,7 @@ def _cells(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
     reader = csv.reader(io.StringIO(content, newline=""), strict=True)
     try:
         head = [name.strip().lower() for name in next(reader, [])]
-        _check_head(head, path)
+        _check_head(head, path, required)
         end = reader.line_num
         for row in reader:
             # A quoted cell may span lines; a row is named by its first.
@@ -151,16 +172,16 @@ def _cells(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
         raise DataError(f"{path}, line {reader.line_num} is no CSV: {error}") from None
 
 
-def _check_head(head: Sequence[str], path: Path) -> None:
+def _check_head(head: Sequence[str], path: Path, required: Sequence[str]) -> None:
     if len(head) == 1 and ";" in head[0]:
         raise DataError(
             f"{path} separates its columns by semicolons; save it with commas, and numbers with points"
         )
-    for name in _REQUIRED:
+    for name in required:
         if head.count(name) != 1:
             raise DataError(
                 f"{path}, line 1: {head.count(name)} columns are called {name!r} and one has to be:"
-                f" {nearest_name_hint(name, head)}. Use the file that `gpnet-ray ask` wrote"
+                f" {nearest_name_hint(name, head)}. Use a file that `gpnet-ray ask` or `gpnet-ray pool pick` wrote"
             )
 
 

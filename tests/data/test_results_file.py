@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gpnet_ray.data.results_file import FormRow, Result, form_text, read_results
+from gpnet_ray.data.results_file import FormRow, Result, form_text, read_ids, read_results
 from gpnet_ray.errors import DataError
 
 UNIT = "eV/atom"
@@ -37,7 +37,7 @@ def test_values_failures_and_open_rows(tmp_path: Path) -> None:
     )
     results = read_results(path, unit=UNIT)
     assert results.refused == ()
-    assert results.n_open == 1
+    assert (results.n_open, results.open_ids) == (1, ("c",))
     assert results.rows == (
         Result(2, "a", "ok", -1.25, ""),
         Result(3, "b", "failed", None, "SCF diverged"),
@@ -132,3 +132,13 @@ def test_a_file_saved_by_a_spreadsheet_with_a_byte_order_mark(tmp_path: Path) ->
     path = tmp_path / "results.csv"
     path.write_bytes("material_id,unit,value\r\na,eV/atom,1\r\n".encode("utf-8-sig"))
     assert [r.value for r in read_results(path, unit=UNIT).rows] == [1.0]
+
+
+def test_ids_are_read_from_any_file_that_names_them(tmp_path: Path) -> None:
+    rows = [FormRow("mp-1", "MgO", 0.25, -3.0, ""), FormRow("b,c", "", 1, 2, "")]
+    assert read_ids(write(tmp_path, form_text(rows, unit=UNIT))) == ("mp-1", "b,c")
+    assert read_ids(write(tmp_path, "why,Material_ID\ntoxic,a\n\n,b\n,a\n")) == ("a", "b")
+    with pytest.raises(DataError, match="line 3: no material_id"):
+        read_ids(write(tmp_path, "why,material_id\ntoxic,a\ntoxic\n"))
+    with pytest.raises(DataError, match="'material_id' and one has to be"):
+        read_ids(write(tmp_path, "id\na\n"))
