@@ -1,0 +1,272 @@
+"""Picks from files of a pool in little memory: those of a loop over all candidates, for any number of shards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from scipy.spatial.distance import cdist
+
+from gpnet_ray.data.pool_folder import PoolFile
+from gpnet_ray.errors import InputError
+from gpnet_ray.gp.bounded_points import BoundedPoints
+from gpnet_ray.gp.hyperparameters import Hyperparameters
+from gpnet_ray.gp.memory_need import FEWEST_ACTIVE, memory_need
+from gpnet_ray.gp.posterior import Posterior
+from gpnet_ray.gp.scaling import LatentScaler
+from gpnet_ray.gp.selection import plan_cycles
+from gpnet_ray.latent_columns import latent_column
+
+WIDTH, N_LABELLED, N_FILES, ROWS = 3, 40, 4, 1500
+HYPERPARAMETERS = Hyperparameters("laplacian", 1.3, 2.0, 0.05, 0.0)
+ENOUGH = 1 << 30
+
+
+@dataclass(frozen=True)
+class Pool:
+    files: list[PoolFile]
+    ids: list[str]
+    latents: np.ndarray
+    labelled: list[str]
+    X: np.ndarray
+    scaler: LatentScaler
+
+    def posterior(self) -> Posterior:
+        return Posterior(HYPERPARAMETERS, self.labelled, self.X, np.zeros(len(self.X)))
+
+    def shards(self, count: int, **options: object) -> list[BoundedPoints]:
+        """The pool's files dealt out, first bounds computed."""
+        posterior = self.posterior()
+        how = {"scaler": self.scaler, "reserve": 400, "memory_budget": ENOUGH, **options}
+        shards = [
+            BoundedPoints(posterior.snapshot(), self.labelled, self.files[i::count], **how)
+            for i in range(count)
+        ]
+        for shard in shards:
+            assert sum(shard.first_bounds()) == len(shard)
+        return shards
+
+    def loop(
+        self, n: int, *, without: Sequence[str] = (), also: Sequence[str] = ()
+    ) -> tuple[list[str], list[float]]:
+        """One row of the factor after another for all labelled points and candidates; ids and σ of the picks."""
+        h, everything = (
+            HYPERPARAMETERS,
+            np.concatenate([self.X, self.scaler.transform(self.latents)]),
+        )
+        names = [f"labelled {n}" for n in range(len(self.X))] + self.ids
+        row_of = {name: row for row, name in enumerate(names)}
+        todo = [*range(len(self.X)), *(row_of[i] for i in also)]
+        is_free = np.ones(len(names), dtype=bool)
+        is_free[[*todo, *(row_of[i] for i in {*without, *self.labelled} if i in row_of)]] = False
+        rows, variance = np.empty((0, len(names))), np.full(len(names), h.amplitude**2)
+        picks: list[str] = []
+        sigmas: list[float] = []
+        while todo or len(picks) < n:
+            if todo:
+                best = todo.pop(0)
+            else:
+                best = int(np.argmax(np.where(is_free, variance, -np.inf)))
+                picks.append(names[best])
+                sigmas.append(float(np.sqrt(variance[best] + h.noise_std**2)))
+                is_free[best] = False
+            k = h.amplitude**2 * np.exp(-cdist(everything[[best]], everything)[0] / h.lengths[0])
+            row = (k - rows[:, best] @ rows) / np.sqrt(variance[best] + h.noise_std**2)
+            rows, variance = np.concatenate([rows, row[np.newaxis]]), variance - row**2
+        return picks, sigmas
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
+    rng, folder = np.random.default_rng(3), tmp_path_factory.mktemp("pool")
+    # Dense in the middle and thin outside, as latents are: few points are far from all others.
+    latents = (rng.standard_t(4, size=(N_FILES * ROWS, WIDTH))).astype(np.float32)
+    ids = [f"m-{n}" for n in rng.permutation(10 * len(latents))[: len(latents)]]
+    files = []
+    for number in range(N_FILES):
+        mine = slice(number * ROWS, (number + 1) * ROWS)
+        files.append(write_file(folder / f"{number}.arrow", ids[mine], latents[mine]))
+    # Some of what is labelled lies in the pool.
+    X = np.concatenate([latents[:10], rng.standard_t(4, size=(N_LABELLED - 10, WIDTH))])
+    labelled = ids[:10] + [f"known-{n}" for n in range(N_LABELLED - 10)]
+    scaler = LatentScaler.fit(X, "standard")
+    return Pool(files, ids, latents, labelled, scaler.transform(X), scaler)
+
+
+def write_file(path: Path, ids: Sequence[str], latents: np.ndarray) -> PoolFile:
+    batch = pa.record_batch({"material_id": list(ids), "latent": latent_column(latents)})
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return PoolFile(path, len(ids), path.stem)
+
+
+def pick(
+    pool: Pool,
+    shards: Sequence[BoundedPoints],
+    n: int,
+    *,
+    limit: int = 64,
+    posterior: Posterior | None = None,
+    after_round: Callable[[], None] = lambda: None,
+) -> tuple[list[str], list[float]]:
+    posterior = posterior or pool.posterior()
+    ids: list[str] = []
+    sigmas: list[float] = []
+    while len(ids) < n:
+        proposals = [shard.propose(limit) for shard in shards]
+        plan = plan_cycles(posterior, proposals, strategy="max-sigma", cycles=n - len(ids))
+        assert plan, "the largest variance is always certain"
+        X = {i: x for p in proposals for i, x in zip(p.ids, p.X, strict=True)}
+        new = [i for cycle in plan for i in cycle.ids]
+        block = posterior.commit(new, np.stack([X[i] for i in new]), np.zeros(len(new)))
+        for shard in shards:
+            shard.absorb(block)
+        ids += new
+        sigmas += [s for cycle in plan for s in cycle.sigmas]
+        after_round()
+    return ids, sigmas
+
+
+@pytest.fixture(scope="module")
+def expected(pool: Pool) -> tuple[list[str], list[float]]:
+    return pool.loop(150)
+
+
+def least_budget(count: int, *, reserve: int = 400) -> int:
+    """So little memory that candidates have to be let go all the time."""
+    enough = memory_need(ROWS * -(-N_FILES // count), reserve, budget=ENOUGH)
+    each = enough.active // enough.most_active
+    return enough.total - enough.active + FEWEST_ACTIVE * each
+
+
+@pytest.mark.parametrize(("count", "limit"), [(1, 64), (2, 16), (4, 300)])
+def test_picks_are_those_of_a_loop_over_all_candidates(pool, expected, count, limit):
+    shards = pool.shards(count, memory_budget=least_budget(count))
+    assert all(shard.need.most_active == FEWEST_ACTIVE for shard in shards)
+    ids, sigmas = pick(pool, shards, 150, limit=limit)
+    assert ids == expected[0]
+    # Variances of order 1, whose rounding grows a little with 190 rows.
+    np.testing.assert_allclose(sigmas, expected[1], rtol=0, atol=1e-9)
+
+
+def test_what_was_let_go_comes_back_when_it_is_the_best(pool):
+    # Everything is computed in full for the first proposal, and most of it let go again.
+    shards = pool.shards(1, reserve=500, memory_budget=least_budget(1, reserve=500))
+    ids, _ = pick(pool, shards, 400, limit=FEWEST_ACTIVE)
+    assert ids == pool.loop(400)[0]
+    touched = shards[0].touched()
+    assert touched.n_computed > touched.n_touched > shards[0].need.most_active
+
+
+def test_few_candidates_are_computed_in_full(pool, expected):
+    shards = pool.shards(2)
+    assert pick(pool, shards, 150)[0] == expected[0]
+    touched = shards[0].touched() + shards[1].touched()
+    assert touched.n_points == N_FILES * ROWS
+    # 2,048 are computed at once for the first proposals; the rest of 6,000 for the most part never.
+    assert touched.n_touched < 0.6 * touched.n_points
+
+
+def test_bounds_of_the_rest_bound_the_rest(pool):
+    (shard,) = pool.shards(1)
+    posterior = pool.posterior()
+    proposal = shard.propose(50)
+    rest = [i for i in pool.ids if i not in {*proposal.ids, *pool.labelled}]
+    latents = pool.latents[[pool.ids.index(i) for i in rest]]
+    _, sigma = posterior.predict(pool.scaler.transform(latents))
+    largest = (sigma**2 - HYPERPARAMETERS.noise_std**2).max()
+    # Rounded up to float32.
+    assert largest <= proposal.bound_of_rest + 1e-12
+    assert proposal.bound_of_rest - largest < 1e-6
+    mine = np.sqrt(proposal.bound_of_rest + HYPERPARAMETERS.noise_std**2)
+    assert shard.largest_sigma() > mine
+
+
+def test_labelled_and_withdrawn_ids_never_come(pool, expected):
+    unwanted = expected[0][1:40:3]
+    shards = pool.shards(2)
+    shards[0].propose(64)  # Some of them are kept exact already, others are not.
+    for shard in shards:
+        shard.withdraw(unwanted)
+    ids, _ = pick(pool, shards, 100)
+    assert ids == pool.loop(100, without=unwanted)[0]
+    assert not {*unwanted, *pool.labelled}.intersection(ids)
+
+
+def test_a_label_of_a_candidate_that_nobody_offered_counts(pool, expected):
+    unasked = [i for i in pool.ids[10:30] if i not in expected[0]][:5]
+    shards, posterior = pool.shards(2), pool.posterior()
+    shards[0].propose(64)
+    X = pool.scaler.transform(pool.latents[[pool.ids.index(i) for i in unasked]])
+    block = posterior.commit(unasked, X, np.zeros(5))
+    for shard in shards:
+        shard.absorb(block)
+    ids, _ = pick(pool, shards, 100, posterior=posterior)
+    assert ids == pool.loop(100, also=unasked, without=unasked)[0]
+
+
+def test_a_pool_that_grows_picks_as_one_that_had_everything(pool, expected):
+    (shard,) = pool.shards(1, memory_budget=least_budget(1))
+    late = BoundedPoints(
+        pool.posterior().snapshot(),
+        pool.labelled,
+        pool.files[:2],
+        scaler=pool.scaler,
+        reserve=400,
+        memory_budget=least_budget(1),
+    )
+    assert sum(late.first_bounds()) == 2 * ROWS
+    late.propose(500)
+    late.add(pool.files[2:])
+    with pytest.raises(InputError, match=r"has no bounds yet; run first_bounds"):
+        late.propose(1)
+    assert sum(late.first_bounds()) == 2 * ROWS
+    assert pick(pool, [late], 150)[0] == pick(pool, [shard], 150)[0] == expected[0]
+
+
+def test_an_interrupted_computation_of_bounds_goes_on(pool, expected, tmp_path):
+    interrupted = BoundedPoints(
+        pool.posterior().snapshot(),
+        pool.labelled,
+        pool.files,
+        scaler=pool.scaler,
+        reserve=400,
+        memory_budget=ENOUGH,
+        bounds_dir=tmp_path,
+    )
+    some = interrupted.first_bounds()
+    for _ in range(3):  # a file is one step here: two are on disk when the third has begun
+        next(some)
+    some.close()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert len(before) == 2
+    shards = pool.shards(1, bounds_dir=tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert len(list(tmp_path.iterdir())) == N_FILES
+    assert pick(pool, shards, 150)[0] == expected[0]
+
+
+def test_a_budget_that_is_too_small_is_refused_at_once(pool):
+    with pytest.raises(InputError, match=r"needs \d+ MiB for up to 400 labels and may use 10 MiB"):
+        pool.shards(1, memory_budget=10 << 20)
+    (shard,) = pool.shards(1, memory_budget=least_budget(1))
+    with pytest.raises(InputError, match=r"1100 exact candidates .* 1024 fit"):
+        shard.propose(1100)
+
+
+def test_blocks_come_in_order_and_no_more_than_there_is_room_for(pool):
+    (shard,) = pool.shards(1)
+    (full,) = pool.shards(1, reserve=N_LABELLED)
+    posterior = pool.posterior()
+    first = posterior.commit(["a"], np.zeros((1, WIDTH)), np.zeros(1))
+    with pytest.raises(InputError, match="41 labels came to a shard that has room for 40"):
+        full.absorb(first)
+    second = posterior.commit(["b"], np.ones((1, WIDTH)), np.zeros(1))
+    with pytest.raises(
+        InputError, match="a block for 41 labelled points came to a shard that knows 40"
+    ):
+        shard.absorb(second)
