@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from gpnet_ray.commands import options
+from gpnet_ray.commands.pool_pick import pick
 from gpnet_ray.config import Config
 from gpnet_ray.errors import InputError
 from gpnet_ray.progress import Progress
@@ -16,6 +17,7 @@ from gpnet_ray.progress import Progress
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Pools of any size, on disk.")
+app.command()(pick)
 
 EMBEDDED = "hypothetical-oxides"
 
@@ -44,6 +46,9 @@ def build(
     count: Annotated[
         int | None, typer.Option(min=1, help="How many are generated or drawn.")
     ] = None,
+    prefix: Annotated[
+        str, typer.Option(help="What the ids of drawn points begin with: unlike in another pool.")
+    ] = "like",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with a build that was interrupted.")
     ] = False,
@@ -77,7 +82,12 @@ def build(
             )
         from gpnet_ray.campaign.pool_build import draw_pool
 
-        how: dict[str, Any] = {"count": count, "seed": resolved.seed, "layer": layer}
+        how: dict[str, Any] = {
+            "count": count,
+            "seed": resolved.seed,
+            "prefix": prefix,
+            "layer": layer,
+        }
         content = draw_pool(out, latents_like, **how, resume=resume, progress=progress)
     elif network is None:
         raise InputError("--from needs --network, the network that gives the latents")

@@ -1,0 +1,109 @@
+"""The pools that a session picks from, as the driver sees them: manifests, and single points by their ids."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from gpnet_ray.campaign.surrogate import Surrogate
+from gpnet_ray.data.dataset import name_some
+from gpnet_ray.data.pool_folder import DRAWN, MappedLatents, PoolFile, PoolFolder
+from gpnet_ray.data.unique_ids import repeated_ids
+from gpnet_ray.errors import DataError, InputError
+from gpnet_ray.types import FloatArray
+
+__all__ = ["CandidatePools"]
+
+
+class CandidatePools:
+    """Folders of latents that a surrogate can score; none of it is held in memory.
+
+    Args:
+        surrogate: Whose network made the latents.
+    """
+
+    def __init__(self, surrogate: Surrogate) -> None:
+        self._surrogate = surrogate
+        self._pools: list[PoolFolder] = []
+
+    @property
+    def files(self) -> tuple[PoolFile, ...]:
+        """All files, in the order in which they came."""
+        return tuple(self._files())
+
+    @property
+    def n_points(self) -> int:
+        """How many points there are, labelled ones too."""
+        return sum(pool.n_points for pool in self._pools)
+
+    @property
+    def drawn(self) -> tuple[Path, ...]:
+        """The pools whose points are drawn at random and of no crystal."""
+        return tuple(pool.path for pool in self._pools if pool.kind == DRAWN)
+
+    def add(self, path: Path | str) -> PoolFolder:
+        """Take in one more folder.
+
+        Raises:
+            DataError: there is no pool, or one of its files is missing.
+            InputError: latents of another network, layer or width, or ids that are here already; nothing
+                has been taken in then.
+        """
+        # Shards look for the files from a folder of their own.
+        pool = PoolFolder.open(Path(path).resolve())
+        _check_fits(pool, self._surrogate)
+        self._pools.append(pool)
+        # The ids of one pool are unique; whoever wrote it has seen to that.
+        repeated = repeated_ids(self._id_columns) if len(self._pools) > 1 else []
+        if repeated:
+            self._pools.pop()
+            raise DataError(
+                f"{pool.path} has ids that another of the pools has, too: {name_some(repeated)}; name each"
+                " pool once, or build it with ids of its own"
+            )
+        return pool
+
+    def scaled(self, ids: Collection[str]) -> dict[str, FloatArray]:
+        """Scaled latents (d,) of those ids that are in one of the pools, in the order of ``ids``."""
+        wanted, found = list(ids), dict[str, FloatArray]()
+        for file in self._files() if wanted else ():
+            mapped = MappedLatents(file)
+            rows = mapped.rows_of(wanted)
+            if rows:
+                X = self._surrogate.scaler.transform(mapped.latents[list(rows.values())])
+                found.update(zip(rows, X, strict=True))
+        return {i: found[i] for i in wanted if i in found}
+
+    def among(self, ids: Collection[str], pool: PoolFolder) -> set[str]:
+        """Those ids that are in one of the pools."""
+        wanted = list(ids)
+        return {i for file in pool.files for i in MappedLatents(file).rows_of(wanted)}
+
+    def _files(self) -> Iterator[PoolFile]:
+        return (file for pool in self._pools for file in pool.files)
+
+    def _id_columns(self) -> Iterator[object]:
+        return (MappedLatents(file).id_column for file in self._files())
+
+
+def _check_fits(pool: PoolFolder, surrogate: Surrogate) -> None:
+    """Refuse a pool whose latents are not those that the Gaussian process was fitted on."""
+    network, width = surrogate.network, len(surrogate.scaler.offset)
+    advice = "build the pool with the surrogate's network: gpnet-ray pool build --network SURROGATE"
+    if pool.latent_width != width:
+        raise InputError(
+            f"{pool.path} has latents of width {pool.latent_width} and the surrogate's have {width}; {advice}"
+        )
+    if pool.network is None:
+        # Drawn latents are no network's; only their width can be wrong.
+        return
+    if pool.layer != network.config.layer:
+        raise InputError(
+            f"{pool.path} has latents of layer {pool.layer} and the surrogate's are of"
+            f" {network.config.layer}; {advice}"
+        )
+    if pool.network != network.fingerprint():
+        raise InputError(
+            f"{pool.path} has latents of network {pool.network[:12]} and the surrogate's is"
+            f" {network.fingerprint()[:12]}; {advice}"
+        )

@@ -1,0 +1,259 @@
+"""Picks from pools that no memory holds: exact, given everything that is told or still pending.
+
+A session keeps what it is told in memory alone; what has been picked is the user's to keep. Given the same labels and the
+same pending ids, another session goes on as this one would have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from gpnet_ray.campaign.pool_scoring import PoolScoring
+from gpnet_ray.campaign.pool_state import PoolState
+from gpnet_ray.campaign.ray_errors import ray_errors_explained
+from gpnet_ray.config import STRATEGIES, Config, Strategy
+from gpnet_ray.errors import InputError, nearest_name_hint
+from gpnet_ray.progress import NullProgress, Progress
+from gpnet_ray.types import FloatArray
+
+if TYPE_CHECKING:
+    from gpnet_ray.campaign.surrogate import Surrogate
+    from gpnet_ray.gp.bounded_points import Touched
+    from gpnet_ray.gp.messages import PlannedCycle
+
+__all__ = ["PICKING", "PoolPick", "PoolSession"]
+
+PICKING: tuple[Strategy, ...] = tuple(s for s in STRATEGIES if s != "random")
+"""The strategies of a session: those that look at a variance."""
+
+TRY_AGAIN = "Nothing was picked; try again. What shards had bounded is kept in the folder of bounds, if there is one"
+
+
+@dataclass(frozen=True)
+class PoolPick:
+    """A candidate to label: σ of an observation and the prediction when it was picked (target's unit)."""
+
+    material_id: str
+    sigma: float
+    predicted: float
+
+
+class PoolSession:
+    """Picks from folders of latents by a surrogate, while its ``with`` block is open.
+
+    The actors start with the first pick and stay alive. One that is lost begins again, with the others, from what
+    the session knows.
+
+    >>> from gpnet_ray.campaign.pool_session import PoolSession
+    >>> with PoolSession(surrogate, ["pools/oxides"]) as session:  # doctest: +SKIP
+    ...     for pick in session.pick(10):
+    ...         session.tell([pick.material_id], [my_dft(pick.material_id)])
+    """
+
+    def __init__(
+        self,
+        surrogate: Surrogate,
+        pools: Iterable[Path | str],
+        config: Config | None = None,
+        *,
+        bounds_dir: Path | str | None = None,
+        labels: Mapping[str, float] | None = None,
+        pending: Iterable[str] = (),
+        withdrawn: Iterable[str] = (),
+        progress: Progress | None = None,
+    ) -> None:
+        """Look at the pools and at what is known; no actor is started yet.
+
+        Args:
+            surrogate: Network and Gaussian process; the network made the pools' latents.
+            pools: Folders that ``pool build`` or ``featurize`` wrote.
+            config: ``selection`` (distance cut-off) and ``resources``; the defaults where left out.
+            bounds_dir: Folder in which first bounds are kept, so that no later session computes them again; it
+                has to be the same on all machines. Left out: in memory alone.
+            labels: Labels beside the surrogate's own (target's unit), of candidates, asked for or not.
+            pending: What was picked before and has no label yet; it counts as known.
+            withdrawn: What is not to be picked.
+            progress: Where progress is shown; nowhere where left out.
+
+        Raises:
+            DataError: a folder holds no pool, or two of them hold the same ids.
+            InputError: a pool of another network, layer or width; ids that are in no pool, or labels that
+                are not finite or not those that are there already.
+        """
+        self._config, self._progress = config or Config(), progress or NullProgress()
+        self._unit = surrogate.network.unit
+        self._state = PoolState(surrogate)
+        for pool in pools:
+            self._state.add(pool)
+        if not self._state.n_points:
+            raise InputError("there is no candidate to pick from; name at least one pool")
+        told = dict(labels or {})
+        self._state.tell(tuple(told), tuple(told.values()))
+        self._state.withdraw(withdrawn)
+        self._state.wait_for(pending)
+        folder = None if bounds_dir is None else _made(Path(bounds_dir))
+        self._scoring = PoolScoring(self._config, surrogate, folder, self._progress)
+        self._touched: Touched | None = None
+
+    def __enter__(self) -> PoolSession:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the actors; say what exact picks have cost."""
+        self._scoring.close()
+        if self._touched is not None:
+            self._progress.line(_cost(self._touched))
+            self._touched = None
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """What was picked and has no label yet, in the order of picking."""
+        return self._state.pending
+
+    @property
+    def n_free(self) -> int:
+        """How many candidates can still be picked."""
+        return self._state.n_free
+
+    def pick(
+        self, n: int, *, strategy: str = "max-sigma", batch_size: int | None = None
+    ) -> tuple[PoolPick, ...]:
+        """Pick the next ``n`` candidates, given all that is told or pending; they are pending from now on.
+
+        Args:
+            n: How many.
+            strategy: ``max-sigma``, ``top-k`` or ``distance``.
+            batch_size: How many ``top-k`` and ``distance`` pick without seeing each other; left out: all.
+
+        Raises:
+            InputError: fewer candidates are left, or shards have too little memory.
+            ClusterError: the cluster does not give what was asked for, or actors were lost again and again.
+        """
+        known = self._checked(n, strategy, batch_size)
+        size = 1 if strategy == "max-sigma" else min(batch_size or n, n)
+        picks: list[PoolPick] = []
+        title = f"Picking, {strategy}"
+        try:
+            with self._at_work(), self._progress.task(title, total=n, unit="picks") as task:
+                while len(picks) < n:
+                    made = self._picked(n - len(picks), size, known)
+                    picks += made
+                    task.advance(len(made), note=f"σ {made[-1].sigma:.4g} {self._unit}")
+        except BaseException:
+            self._state.give_back(pick.material_id for pick in picks)
+            raise
+        return tuple(picks)
+
+    def tell(self, ids: Sequence[str], y: Sequence[float]) -> int:
+        """Tell labels (target's unit) of candidates, picked or not; telling the same again changes nothing.
+
+        What is predicted changes and no pick does: a variance never reads a label.
+
+        Returns:
+            How many were new.
+
+        Raises:
+            InputError: a label that is not finite, another one than is there already, or an id that is in no
+                pool; nothing has been taken then.
+        """
+        return self._state.tell(ids, y)
+
+    def withdraw(self, ids: Iterable[str]) -> None:
+        """Never pick these: what is pending of them counts as known no longer, what has a label stays.
+
+        Bounds that rest on a pending one are void, so the shards begin again.
+
+        Raises:
+            InputError: an id that is in no pool.
+        """
+        self._state.withdraw(ids)
+
+    def add(self, pool: Path | str) -> int:
+        """Let the pool grow by a folder; how many points it has.
+
+        Raises:
+            DataError: it is no pool, or has ids that are here already.
+            InputError: latents of another network, layer or width.
+        """
+        return self._state.add(pool)
+
+    def touched(self) -> Touched | None:
+        """How many candidates the picks have computed in full; ``None`` before the first pick.
+
+        Where shards began again it is counted from there.
+        """
+        return self._touched
+
+    def _checked(self, n: int, strategy: str, batch_size: int | None) -> Strategy:
+        known = next((s for s in PICKING if s == strategy), None)
+        if known is None:
+            hint = nearest_name_hint(strategy, PICKING)
+            if strategy == "random":
+                hint = f"it looks at no variance; draw ids of the pool yourself. Valid: {', '.join(PICKING)}"
+            raise InputError(f"strategy {strategy!r} does not pick from a pool: {hint}")
+        if batch_size is not None and batch_size < 1:
+            raise InputError(f"a batch of {batch_size} picks: it has to be at least 1")
+        if not 1 <= n <= self.n_free:
+            raise InputError(
+                f"{n} picks asked for, and {self.n_free} candidates are left; ask for fewer or add a pool"
+            )
+        return known
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        try:
+            with ray_errors_explained(TRY_AGAIN):
+                yield
+        except BaseException:
+            # Ctrl-C may come when some shards have taken in a point and others have not.
+            self._scoring.close()
+            raise
+
+    def _picked(self, left: int, size: int, strategy: Strategy) -> list[PoolPick]:
+        """At least one batch of the picks that are left, with whatever actors it takes."""
+
+        def planned_and_taken() -> tuple[tuple[PlannedCycle, ...], FloatArray, FloatArray]:
+            self._scoring.bring_up_to(self._state.known(), reserve=self._state.n_labels + left)
+            cycles = self._scoring.plan(strategy, max(1, left // size), min(size, left))
+            X, predicted = self._scoring.take([i for cycle in cycles for i in cycle.ids])
+            self._touched = self._scoring.touched()
+            return cycles, X, predicted
+
+        cycles, X, predicted = self._scoring.surviving(planned_and_taken)
+        ids = [i for cycle in cycles for i in cycle.ids]
+        sigmas = [sigma for cycle in cycles for sigma in cycle.sigmas]
+        self._state.take(dict(zip(ids, X, strict=True)))
+        rows = zip(ids, sigmas, predicted.tolist(), strict=True)
+        return [PoolPick(*row) for row in rows]
+
+
+def _cost(touched: Touched) -> str:
+    share = touched.n_touched / touched.n_points
+    return (
+        f"{touched.n_touched:,} of {touched.n_points:,} candidates were computed in full ({share:.3%}), in"
+        f" {touched.n_computed:,} computations; bounds were enough for the others"
+    )
+
+
+def _made(folder: Path) -> Path:
+    """The folder of first bounds, by the name that it has for all processes."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"bounds cannot be kept in {folder}: {error}; name one that can be written (--bounds-dir)"
+        ) from None
+    return folder.resolve()

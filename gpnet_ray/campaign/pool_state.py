@@ -1,0 +1,149 @@
+"""What a session on pools knows beside its surrogate: labels that are told, what is pending, what is withdrawn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gpnet_ray.campaign.candidate_pools import CandidatePools
+from gpnet_ray.campaign.surrogate import Surrogate
+from gpnet_ray.data.dataset import name_some
+from gpnet_ray.data.pool_folder import PoolFile
+from gpnet_ray.errors import InputError
+from gpnet_ray.types import FloatArray
+
+__all__ = ["Known", "PoolState"]
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the actors that score are to know beside the surrogate.
+
+    Attributes:
+        files: All files of the pools.
+        points: Scaled latents (d,) of what counts as labelled, by id, in the order in which it came.
+        labels: Those of them whose labels are told; the others are pending.
+        withdrawn: What is never to be offered.
+    """
+
+    files: tuple[PoolFile, ...]
+    points: Mapping[str, FloatArray]
+    labels: Mapping[str, float]
+    withdrawn: frozenset[str]
+
+
+class PoolState:
+    """The book that a session keeps; of the pools themselves it only looks up single ids."""
+
+    def __init__(self, surrogate: Surrogate) -> None:
+        """Begin with what the surrogate knows, and without a candidate."""
+        self._unit = surrogate.network.unit
+        self._pools = CandidatePools(surrogate)
+        self._known_before = dict(zip(surrogate.ids, surrogate.labels.tolist(), strict=True))
+        self._labels: dict[str, float] = {}
+        self._points: dict[str, FloatArray] = {}
+        self._withdrawn: set[str] = set()
+        self._not_free: set[str] = set()
+
+    @property
+    def n_labels(self) -> int:
+        """How many points count as labelled, those of the surrogate too."""
+        return len(self._known_before) + len(self._points)
+
+    @property
+    def n_points(self) -> int:
+        """How many points all pools have."""
+        return self._pools.n_points
+
+    @property
+    def n_free(self) -> int:
+        """How many of them can still be picked."""
+        return self._pools.n_points - len(self._not_free)
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        """What counts as known and has no label yet, in the order in which it came."""
+        return tuple(i for i in self._points if i not in self._labels)
+
+    def known(self) -> Known:
+        """All of it, as it is now."""
+        return Known(
+            self._pools.files, dict(self._points), dict(self._labels), frozenset(self._withdrawn)
+        )
+
+    def add(self, path: Path | str) -> int:
+        """Take in a pool; how many points it has."""
+        pool = self._pools.add(path)
+        self._not_free |= self._pools.among(self._known_before, pool)
+        return pool.n_points
+
+    def tell(self, ids: Sequence[str], y: Sequence[float]) -> int:
+        """Take in labels; how many were new. See :meth:`PoolSession.tell`."""
+        if len(ids) != len(y):
+            raise InputError(f"{len(ids)} ids with {len(y)} labels; give one an id")
+        new = self._new_labels(zip(ids, map(float, y), strict=True))
+        self._count_as_known(new)
+        self._labels |= new
+        return len(new)
+
+    def wait_for(self, ids: Iterable[str]) -> None:
+        """Count points as known whose labels are to come; what has one already is passed over."""
+        self._count_as_known(
+            [i for i in ids if i not in self._known_before and i not in self._withdrawn]
+        )
+
+    def take(self, points: Mapping[str, FloatArray]) -> None:
+        """Count picks as known, whose labels are to come."""
+        self._points |= points
+        self._not_free |= points.keys()
+
+    def give_back(self, ids: Iterable[str]) -> None:
+        """Offer picks again that nobody has heard of."""
+        for material_id in ids:
+            del self._points[material_id]
+            self._not_free.remove(material_id)
+
+    def withdraw(self, ids: Iterable[str]) -> None:
+        """Set candidates aside. See :meth:`PoolSession.withdraw`."""
+        labelled = self._known_before.keys() | self._labels.keys()
+        new = [i for i in ids if i not in labelled and i not in self._withdrawn]
+        self._check_found(new, self._pools.scaled(new))
+        for material_id in new:
+            self._points.pop(material_id, None)
+        self._withdrawn |= set(new)
+        self._not_free |= set(new)
+
+    def _new_labels(self, told: Iterable[tuple[str, float]]) -> dict[str, float]:
+        """Those that are not known yet."""
+        known, new = self._known_before | self._labels, dict[str, float]()
+        for material_id, label in told:
+            before = known.get(material_id, new.get(material_id))
+            if not math.isfinite(label):
+                raise InputError(
+                    f"{material_id!r}: the label {label} is not finite; withdraw a material whose label"
+                    " could not be computed"
+                )
+            if before is not None and before != label:
+                raise InputError(
+                    f"{material_id!r} has the label {before} {self._unit} already and now {label}; a material"
+                    " keeps its first label"
+                )
+            if before is None:
+                new[material_id] = label
+        return new
+
+    def _count_as_known(self, ids: Iterable[str]) -> None:
+        new = [i for i in ids if i not in self._points]
+        found = self._pools.scaled(new)
+        self._check_found(new, found)
+        self.take(found)
+
+    def _check_found(self, ids: Collection[str], found: Collection[str]) -> None:
+        missing = [i for i in ids if i not in found]
+        if missing:
+            raise InputError(
+                f"{len(missing)} ids are in none of the pools: {name_some(missing)}; correct them, or name"
+                " the pool that they are in, too"
+            )

@@ -1,0 +1,137 @@
+"""``gpnet-ray pool pick``: what to label next, of pools that no memory holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from gpnet_ray.commands import options
+from gpnet_ray.errors import InputError, RunFolderError
+
+if TYPE_CHECKING:
+    from gpnet_ray.campaign.pool_session import PoolPick
+
+__all__ = ["pick"]
+
+SHOWN_ROWS = 50
+
+Files = list[Path] | None
+
+
+def pick(
+    surrogate: Annotated[
+        Path, typer.Argument(help="Folder written by train or run.", show_default=False)
+    ],
+    pools: Annotated[
+        list[Path],
+        typer.Argument(help="Folders written by pool build or featurize.", show_default=False),
+    ],
+    n: Annotated[int, typer.Option("-n", "--number", help="How many.")] = 1,
+    strategy: Annotated[str, typer.Option(help="max-sigma, top-k or distance.")] = "max-sigma",
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            help="How many top-k and distance pick without seeing each other; left out: all."
+        ),
+    ] = None,
+    labels: Annotated[
+        Files,
+        typer.Option(
+            help="CSV file that an earlier pick wrote, filled in, wholly or partly; open rows are pending."
+            " Repeatable."
+        ),
+    ] = None,
+    unit: Annotated[
+        str | None, typer.Option(help="The labels' unit, where their file does not say it.")
+    ] = None,
+    pending: Annotated[
+        Files,
+        typer.Option(help="CSV file of what was picked before, which counts as known. Repeatable."),
+    ] = None,
+    withdrawn: Annotated[
+        Files,
+        typer.Option(help="CSV file with a column material_id: what is not wanted. Repeatable."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write the CSV file to fill in there; it has to be new.")
+    ] = None,
+    bounds_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder that keeps first bounds, so that none is computed twice; left out: beside the"
+            " first pool, POOL.bounds.",
+            show_default=False,
+        ),
+    ] = None,
+    address: options.Address = None,
+    config: options.ConfigFile = None,
+    setting: options.Settings = None,
+) -> None:
+    """Pick what to label next, exactly, given all labels that are told or pending."""
+    given = {"resources.address": address}
+    resolved = options.resolve(given, settings=setting, preset=None, file=config)
+    _check_out(out)
+
+    from gpnet_ray.campaign.pool_answers import read_answers
+    from gpnet_ray.campaign.pool_session import PoolSession
+    from gpnet_ray.campaign.surrogate import load_surrogate
+    from gpnet_ray.data.results_file import FormRow, form_text
+    from gpnet_ray.progress import make_progress
+
+    known = load_surrogate(surrogate)
+    if known is None:
+        raise InputError(
+            f"{surrogate} holds a network alone, which gives no σ; name a folder written by 'train' or 'run'"
+        )
+    answers = read_answers(
+        labels or [], pending or [], withdrawn or [], unit=known.network.unit, stated_unit=unit
+    )
+    progress = make_progress(Console())
+    progress.line(str(answers))
+    first = pools[0].resolve()
+    kept = bounds_dir or first.with_name(f"{first.name}.bounds")
+    with PoolSession(
+        known,
+        pools,
+        resolved,
+        bounds_dir=kept,
+        labels=answers.labels,
+        pending=answers.pending,
+        withdrawn=answers.withdrawn,
+        progress=progress,
+    ) as session:
+        picks = session.pick(n, strategy=strategy, batch_size=batch_size)
+    if out is None:
+        _print(picks, known.network.unit)
+        return
+    rows = [FormRow(p.material_id, "", p.sigma, p.predicted, "") for p in picks]
+    out.write_text(form_text(rows, unit=known.network.unit), encoding="utf-8", newline="")
+    progress.line(
+        f"{len(picks)} picks in {out}. Fill in and go on: gpnet-ray pool pick {surrogate}"
+        f" {' '.join(map(str, pools))} --labels {out}"
+    )
+
+
+def _check_out(out: Path | None) -> None:
+    """Before anything is computed."""
+    if out is None:
+        return
+    if out.exists():
+        # It may be the one in which somebody fills in labels.
+        raise RunFolderError(f"--out {out} exists already; name another file")
+    if not out.resolve().parent.is_dir():
+        raise InputError(f"--out {out}: there is no folder {out.resolve().parent}; make it first")
+
+
+def _print(picks: Sequence[PoolPick], unit: str) -> None:
+    width = max(len("material"), *(len(pick.material_id) for pick in picks))
+    typer.echo(f"{'material':<{width}}  σ ({unit})  predicted ({unit})")
+    for pick in picks[:SHOWN_ROWS]:
+        numbers = f"{pick.sigma:<{len(unit) + 4}.4f}  {pick.predicted:.4f}"
+        typer.echo(f"{pick.material_id:<{width}}  {numbers}")
+    if len(picks) > SHOWN_ROWS:
+        typer.echo(f"{len(picks) - SHOWN_ROWS} more; --out FILE.csv writes all")

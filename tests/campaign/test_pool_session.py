@@ -1,0 +1,228 @@
+"""Picks from pools on disk are those of a loop over the whole pool, whatever is told, withdrawn, added or lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+from support.pools import LABELLED, DenseLoop, hand_made_surrogate, truth, write_pool
+
+from gpnet_ray.campaign.pool_session import PoolPick, PoolSession
+from gpnet_ray.campaign.surrogate import Surrogate
+from gpnet_ray.config_layers import load_config
+from gpnet_ray.errors import ClusterError, DataError, InputError
+from gpnet_ray.progress import NullProgress
+
+# 20 of them are labelled rows of the surrogate.
+FIRST = (*(f"a-{n:04d}" for n in range(2200)), *LABELLED[:20])
+MORE = tuple(f"b-{n:04d}" for n in range(800))
+CONFIG = load_config(overrides={"resources.shards": 2, "selection.distance_cutoff": 1.5})
+
+# The variances of both ways are float64 and right to some 1e-10 of the prior's, and σ is at least the noise's 0.1.
+SIGMA_TOLERANCE = 1e-8
+
+
+class Lines(NullProgress):
+    """Remembers what was said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def line(self, text: str) -> None:
+        self.said.append(text)
+
+
+@pytest.fixture(scope="module")
+def surrogate() -> Surrogate:
+    return hand_made_surrogate()
+
+
+@pytest.fixture(scope="module")
+def pools(surrogate: Surrogate, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("pools")
+    return write_pool(folder / "a", FIRST, surrogate), write_pool(folder / "b", MORE, surrogate)
+
+
+@pytest.fixture(scope="module")
+def session(
+    small_ray: None,
+    surrogate: Surrogate,
+    pools: tuple[Path, Path],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[PoolSession]:
+    """One long session on the first pool; the tests below go on with it in their order."""
+    progress = Lines()
+    bounds = tmp_path_factory.mktemp("bounds")
+    with PoolSession(surrogate, pools[:1], CONFIG, bounds_dir=bounds, progress=progress) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def dense(surrogate: Surrogate) -> DenseLoop:
+    """The loop that the session is compared with, in step with it."""
+    return DenseLoop(surrogate, list(FIRST))
+
+
+def ids(picks: tuple[PoolPick, ...]) -> list[str]:
+    return [pick.material_id for pick in picks]
+
+
+def test_picks_are_those_of_a_loop_over_the_whole_pool(
+    session: PoolSession, dense: DenseLoop
+) -> None:
+    for n, how, batch in (
+        (12, {"strategy": "max-sigma"}, {}),
+        (10, {"strategy": "top-k", "batch_size": 4}, {"size": 4}),
+        (6, {"strategy": "distance"}, {"size": 6, "apart": 1.5}),
+    ):
+        picks = session.pick(n, **how)
+        expected, sigmas = dense.pick(n, **batch)
+        assert ids(picks) == expected, how
+        np.testing.assert_allclose([p.sigma for p in picks], sigmas, rtol=SIGMA_TOLERANCE)
+        # Nothing is told yet: predictions are the surrogate's own, whatever is pending.
+        assert picks[-1].predicted == pytest.approx(dense.mean(expected[-1], {}), abs=1e-8)
+    assert session.pending == tuple(dense.known)
+    touched = session.touched()
+    assert touched is not None
+    assert touched.n_points == len(FIRST)
+    assert 28 <= touched.n_touched < len(FIRST)
+
+
+def test_what_is_told_changes_predictions_and_no_pick(
+    session: PoolSession, dense: DenseLoop
+) -> None:
+    told = {i: truth(i) for i in (*session.pending[3:6], session.pending[0])}
+    assert session.tell(list(told), list(told.values())) == 4
+    assert session.tell(list(told), list(told.values())) == 0
+    (pick,) = session.pick(1)
+    assert [pick.material_id] == dense.pick(1)[0]
+    assert pick.predicted == pytest.approx(dense.mean(pick.material_id, told), abs=1e-8)
+    assert abs(pick.predicted - dense.mean(pick.material_id, {})) > 1e-3
+    assert session.pending == tuple(i for i in dense.known if i not in told)
+
+
+def test_a_label_that_was_never_asked_for_counts_as_one_that_was(
+    session: PoolSession, dense: DenseLoop
+) -> None:
+    uncertain = list(dense.variances())[7]
+    session.tell([uncertain], [truth(uncertain)])
+    dense.known.append(uncertain)
+    assert ids(session.pick(3)) == dense.pick(3)[0]
+
+
+def test_what_is_withdrawn_never_comes_and_a_pending_one_counts_no_longer(
+    session: PoolSession, dense: DenseLoop
+) -> None:
+    variance = dense.variances()
+    free = sorted(variance, key=lambda i: -variance[i])[:3]
+    pending = session.pending[1]
+    left = session.n_free
+    session.withdraw([pending, *free])
+    session.withdraw([pending])
+    assert session.n_free == left - 3
+    dense.known.remove(pending)
+    dense.gone |= {pending, *free}
+    assert ids(session.pick(3)) == dense.pick(3)[0]
+
+
+def test_a_pool_that_joins_later_is_picked_from_as_if_it_had_been_there(
+    session: PoolSession, dense: DenseLoop, pools: tuple[Path, Path]
+) -> None:
+    assert session.add(pools[1]) == len(MORE)
+    with pytest.raises(DataError, match="has ids that another of the pools has, too"):
+        session.add(pools[0])
+    grown = DenseLoop(dense.surrogate, [*FIRST, *MORE], dense.known, dense.gone)
+    picked = ids(session.pick(8))
+    assert picked == grown.pick(8)[0]
+    assert any(i.startswith("b-") for i in picked)
+    assert session.n_free == len(grown.variances())
+
+
+def test_a_lost_shard_begins_again_and_the_picks_stay_the_same(
+    session: PoolSession, dense: DenseLoop, surrogate: Surrogate
+) -> None:
+    grown = DenseLoop(surrogate, [*FIRST, *MORE], dense.known, dense.gone)
+    shard = session._scoring._shards[1]
+    os.kill(ray.get(shard.__ray_call__.remote(lambda _: os.getpid())), signal.SIGKILL)
+    assert ids(session.pick(3)) == grown.pick(3)[0]
+    said: list[str] = session._progress.said  # type: ignore[attr-defined]
+    assert sum("was lost" in line for line in said) == 1
+    assert "2,220 candidates in 2 shards, memory of each: " in said[0]
+
+
+def test_one_that_is_lost_again_and_again_ends_the_pick_and_nothing_is_pending_of_it(
+    session: PoolSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pending, left, scoring = session.pending, session.n_free, session._scoring
+    monkeypatch.setattr(scoring, "take", lambda ids: ray.kill(scoring._gp) or lost(scoring))
+    scoring._n_lost = CONFIG.resources.actor_restarts
+    with pytest.raises(ClusterError, match="Nothing was picked; try again"):
+        session.pick(2)
+    assert (session.pending, session.n_free) == (pending, left)
+
+
+def lost(scoring: Any) -> Any:
+    return ray.get(scoring._gp.ping.remote())
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ({"a-0001": float("nan")}, "a-0001.*not finite; withdraw"),
+        ({"a-0001": 1.0, "nowhere": 1.0}, "1 ids are in none of the pools: nowhere"),
+        ({LABELLED[5]: 17.0}, "has the label .* eV/atom already and now 17"),
+    ],
+)
+def test_labels_that_cannot_be_right_are_refused_and_none_is_taken(
+    surrogate: Surrogate, pools: tuple[Path, Path], told: dict[str, float], said: str
+) -> None:
+    known = dict(zip(surrogate.ids, surrogate.labels.tolist(), strict=True))
+    same = {LABELLED[5]: known[LABELLED[5]], LABELLED[250]: known[LABELLED[250]]}
+    session = PoolSession(surrogate, pools[:1], CONFIG, labels=same, pending=["a-0007"])
+    # 20 candidates have a label of the surrogate's, and it knows others that are in no pool.
+    assert (session.n_free, session.pending) == (2199, ("a-0007",))
+    with pytest.raises(InputError, match=said):
+        session.tell(list(told), list(told.values()))
+    with pytest.raises(InputError, match="label"):
+        session.tell(["a-0001", "a-0001"], [1.0, 2.0])
+    assert session.tell(["a-0001"], [2.0]) == 1
+
+
+def test_picks_that_cannot_be_made_are_refused_before_anything_is_started(
+    surrogate: Surrogate, pools: tuple[Path, Path]
+) -> None:
+    session = PoolSession(surrogate, pools, CONFIG, withdrawn=["a-0003", "b-0004"])
+    with pytest.raises(InputError, match="2999 picks asked for, and 2998 candidates are left"):
+        session.pick(2999)
+    with pytest.raises(InputError, match="'random' does not pick from a pool: it looks at no"):
+        session.pick(1, strategy="random")
+    with pytest.raises(InputError, match="did you mean 'distance'"):
+        session.pick(1, strategy="distanse")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="a batch of 0 picks"):
+        session.pick(1, strategy="top-k", batch_size=0)
+    with pytest.raises(InputError, match="none of the pools: elsewhere"):
+        session.withdraw(["a-0005", "elsewhere"])
+    with pytest.raises(InputError, match="no candidate to pick from"):
+        PoolSession(surrogate, [], CONFIG)
+
+
+def test_a_pool_of_other_latents_is_refused_and_a_drawn_one_is_not(
+    surrogate: Surrogate, tmp_path: Path
+) -> None:
+    wrong: dict[str, dict[str, Any]] = {
+        "of network 123456789abc and": {"network_fingerprint": "123456789abcdef"},
+        "of layer readout_1 and": {"layer": "readout_1"},
+    }
+    for said, about in wrong.items():
+        pool = write_pool(tmp_path / "-".join(about), ["a"], surrogate, **about)
+        with pytest.raises(InputError, match=said):
+            PoolSession(surrogate, [pool])
+    drawn = {"kind": "drawn", "network_fingerprint": None, "layer": "unknown"}
+    session = PoolSession(surrogate, [write_pool(tmp_path / "drawn", ["a"], surrogate, **drawn)])
+    assert session.n_free == 1
