@@ -84,6 +84,7 @@ def draw_pool(
     *,
     count: int,
     seed: int,
+    prefix: str = "like",
     layer: str | None = None,
     resume: bool = False,
     progress: Progress | None = None,
@@ -95,8 +96,9 @@ def draw_pool(
     Args:
         folder: Where; empty, or not there yet.
         like: Parquet file with a column ``latent``, or a pool's folder.
-        count: How many points; their ids are ``like-00000000``, ``like-00000001``, …
+        count: How many points.
         seed: Of the fit and of what is drawn.
+        prefix: What their ids begin with: ``like-00000000``, ``like-00000001``, …
         layer: The layer that the latents of the file are of, where it does not say so.
         resume: Go on with what is in the folder, after its last finished file; begin where there is nothing.
         progress: Where progress is shown.
@@ -123,6 +125,7 @@ def draw_pool(
         "layer": layer or sample.layer or UNKNOWN_LAYER,
         "count": count,
         "seed": seed,
+        "id_prefix": prefix,
     }
     finished = _finished(folder, about, resume=resume, progress=progress)
     if finished is not None:
@@ -140,24 +143,23 @@ def draw_pool(
     with LatentWriter(folder, about) as writer:
         _say_what_is_done(writer, progress)
         with progress.task("Drawing", total=count - writer.n_done, unit="points") as task:
-            for part in _drawn_parts(mixture, count, seed=seed, writer=writer):
+            for part in _drawn_parts(mixture, about, n_done=writer.n_done):
                 writer.write(part)
                 task.advance(part.points.num_rows)
         return writer.finish()
 
 
 def _drawn_parts(
-    mixture: LatentMixture, count: int, *, seed: int, writer: LatentWriter
+    mixture: LatentMixture, about: Mapping[str, Any], *, n_done: int
 ) -> Iterator[PoolPart]:
-    size = latent_writer.ROWS_PER_FILE
+    size, count = latent_writer.ROWS_PER_FILE, about["count"]
     for number, start in enumerate(range(0, count, size)):
-        if start < writer.n_done:
+        if start < n_done:
             continue
         end = min(start + size, count)
-        columns = {
-            "material_id": pa.array([f"like-{i:08d}" for i in range(start, end)], pa.string()),
-            "latent": latent_column(mixture.draw(end - start, seed=seed, stream=number)),
-        }
+        ids = [f"{about['id_prefix']}-{i:08d}" for i in range(start, end)]
+        latents = mixture.draw(end - start, seed=about["seed"], stream=number)
+        columns = {"material_id": pa.array(ids, pa.string()), "latent": latent_column(latents)}
         yield PoolPart(pa.table(columns), (), n_done=end)
 
 

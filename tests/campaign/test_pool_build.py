@@ -239,7 +239,11 @@ def test_a_drawn_pool_says_that_it_is_of_no_crystal(like: Path, tmp_path: Path) 
     before = files_of(pool.path)
     again = draw_pool(pool.path, like, count=1500, seed=5, layer="readout_1", resume=True)
     assert (again, files_of(pool.path)) == (content, before)
-    assert draw_pool(tmp_path / "more", pool.path, count=10, seed=6)["layer"] == "readout_1"
+    more = draw_pool(tmp_path / "more", pool.path, count=10, seed=6, prefix="more")
+    assert more["layer"] == "readout_1"
+    assert PoolFolder.open(tmp_path / "more").table().column("material_id")[9].as_py() == (
+        "more-00000009"
+    )
     with pytest.raises(RunFolderError, match="exists already"):
         draw_pool(pool.path, like, count=1500, seed=5)
     with pytest.raises(InputError, match="asked for 0 points"):
