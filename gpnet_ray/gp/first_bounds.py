@@ -125,4 +125,5 @@ def leading_rows(
 
 def rounded_up(variance: npt.ArrayLike) -> BoundArray:
     """The next float32 above every number, so that what was a bound stays one."""
-    return np.nextafter(np.asarray(variance, np.float32), np.float32(np.inf))
+    above: BoundArray = np.nextafter(np.asarray(variance, np.float32), np.float32(np.inf))
+    return above

@@ -194,7 +194,9 @@ def test_labelled_and_withdrawn_ids_never_come(pool, expected):
         shard.withdraw(unwanted)
     ids, _ = pick(pool, shards, 100)
     assert ids == pool.loop(100, without=unwanted)[0]
-    assert not {*unwanted, *pool.labelled}.intersection(ids)
+    # All that is left is offered when all is asked for, and nothing else.
+    offered = [i for shard in shards for i in shard.propose(2 * ROWS).ids]
+    assert sorted(offered) == sorted({*pool.ids} - {*unwanted, *pool.labelled, *ids})
 
 
 def test_a_label_of_a_candidate_that_nobody_offered_counts(pool, expected):
