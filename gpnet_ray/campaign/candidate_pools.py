@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from gpnet_ray.campaign.pool_build import UNKNOWN_LAYER
 from gpnet_ray.campaign.surrogate import Surrogate
 from gpnet_ray.data.dataset import name_some
-from gpnet_ray.data.pool_folder import DRAWN, MappedLatents, PoolFile, PoolFolder
+from gpnet_ray.data.pool_folder import MappedLatents, PoolFile, PoolFolder
 from gpnet_ray.data.unique_ids import repeated_ids
 from gpnet_ray.errors import DataError, InputError
 from gpnet_ray.types import FloatArray
@@ -35,11 +36,6 @@ class CandidatePools:
     def n_points(self) -> int:
         """How many points there are, labelled ones too."""
         return sum(pool.n_points for pool in self._pools)
-
-    @property
-    def drawn(self) -> tuple[Path, ...]:
-        """The pools whose points are drawn at random and of no crystal."""
-        return tuple(pool.path for pool in self._pools if pool.kind == DRAWN)
 
     def add(self, path: Path | str) -> PoolFolder:
         """Take in one more folder.
@@ -94,15 +90,13 @@ def _check_fits(pool: PoolFolder, surrogate: Surrogate) -> None:
         raise InputError(
             f"{pool.path} has latents of width {pool.latent_width} and the surrogate's have {width}; {advice}"
         )
-    if pool.network is None:
-        # Drawn latents are no network's; only their width can be wrong.
-        return
-    if pool.layer != network.config.layer:
+    # Drawn latents are no network's, and perhaps of no layer that anybody has named.
+    if pool.layer not in (network.config.layer, UNKNOWN_LAYER):
         raise InputError(
             f"{pool.path} has latents of layer {pool.layer} and the surrogate's are of"
             f" {network.config.layer}; {advice}"
         )
-    if pool.network != network.fingerprint():
+    if pool.network is not None and pool.network != network.fingerprint():
         raise InputError(
             f"{pool.path} has latents of network {pool.network[:12]} and the surrogate's is"
             f" {network.fingerprint()[:12]}; {advice}"

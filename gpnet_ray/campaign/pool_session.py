@@ -17,6 +17,7 @@ from gpnet_ray.campaign.pool_scoring import PoolScoring
 from gpnet_ray.campaign.pool_state import PoolState
 from gpnet_ray.campaign.ray_errors import ray_errors_explained
 from gpnet_ray.config import STRATEGIES, Config, Strategy
+from gpnet_ray.data.pool_folder import DRAWN
 from gpnet_ray.errors import InputError, nearest_name_hint
 from gpnet_ray.progress import NullProgress, Progress
 from gpnet_ray.types import FloatArray
@@ -89,7 +90,7 @@ class PoolSession:
         self._unit = surrogate.network.unit
         self._state = PoolState(surrogate)
         for pool in pools:
-            self._state.add(pool)
+            self.add(pool)
         if not self._state.n_points:
             raise InputError("there is no candidate to pick from; name at least one pool")
         told = dict(labels or {})
@@ -188,7 +189,10 @@ class PoolSession:
             DataError: it is no pool, or has ids that are here already.
             InputError: latents of another network, layer or width.
         """
-        return self._state.add(pool)
+        folder = self._state.add(pool)
+        if folder.kind == DRAWN:
+            self._progress.line(f"{folder.path}: points that were drawn at random, of no crystal")
+        return folder.n_points
 
     def touched(self) -> Touched | None:
         """How many candidates the picks have computed in full; ``None`` before the first pick.

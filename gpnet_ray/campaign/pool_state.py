@@ -10,7 +10,7 @@ from pathlib import Path
 from gpnet_ray.campaign.candidate_pools import CandidatePools
 from gpnet_ray.campaign.surrogate import Surrogate
 from gpnet_ray.data.dataset import name_some
-from gpnet_ray.data.pool_folder import PoolFile
+from gpnet_ray.data.pool_folder import PoolFile, PoolFolder
 from gpnet_ray.errors import InputError
 from gpnet_ray.types import FloatArray
 
@@ -73,11 +73,11 @@ class PoolState:
             self._pools.files, dict(self._points), dict(self._labels), frozenset(self._withdrawn)
         )
 
-    def add(self, path: Path | str) -> int:
-        """Take in a pool; how many points it has."""
+    def add(self, path: Path | str) -> PoolFolder:
+        """Take in a pool."""
         pool = self._pools.add(path)
         self._not_free |= self._pools.among(self._known_before, pool)
-        return pool.n_points
+        return pool
 
     def tell(self, ids: Sequence[str], y: Sequence[float]) -> int:
         """Take in labels; how many were new. See :meth:`PoolSession.tell`."""

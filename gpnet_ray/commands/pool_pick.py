@@ -15,7 +15,7 @@ from gpnet_ray.errors import InputError, RunFolderError
 if TYPE_CHECKING:
     from gpnet_ray.campaign.pool_session import PoolPick
 
-__all__ = ["pick"]
+__all__ = ["pick", "print_picks"]
 
 SHOWN_ROWS = 50
 
@@ -106,7 +106,7 @@ def pick(
     ) as session:
         picks = session.pick(n, strategy=strategy, batch_size=batch_size)
     if out is None:
-        _print(picks, known.network.unit)
+        print_picks(picks, known.network.unit)
         return
     rows = [FormRow(p.material_id, "", p.sigma, p.predicted, "") for p in picks]
     out.write_text(form_text(rows, unit=known.network.unit), encoding="utf-8", newline="")
@@ -127,7 +127,8 @@ def _check_out(out: Path | None) -> None:
         raise InputError(f"--out {out}: there is no folder {out.resolve().parent}; make it first")
 
 
-def _print(picks: Sequence[PoolPick], unit: str) -> None:
+def print_picks(picks: Sequence[PoolPick], unit: str) -> None:
+    """Show the first picks as a table; ``unit`` is that of σ and prediction."""
     width = max(len("material"), *(len(pick.material_id) for pick in picks))
     typer.echo(f"{'material':<{width}}  σ ({unit})  predicted ({unit})")
     for pick in picks[:SHOWN_ROWS]:

@@ -224,5 +224,6 @@ def test_a_pool_of_other_latents_is_refused_and_a_drawn_one_is_not(
         with pytest.raises(InputError, match=said):
             PoolSession(surrogate, [pool])
     drawn = {"kind": "drawn", "network_fingerprint": None, "layer": "unknown"}
-    session = PoolSession(surrogate, [write_pool(tmp_path / "drawn", ["a"], surrogate, **drawn)])
-    assert session.n_free == 1
+    pool, progress = write_pool(tmp_path / "drawn", ["a"], surrogate, **drawn), Lines()
+    assert PoolSession(surrogate, [pool], progress=progress).n_free == 1
+    assert "drawn at random, of no crystal" in progress.said[0]

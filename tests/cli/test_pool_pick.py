@@ -9,6 +9,11 @@ import pytest
 from support.command_line import Run
 from support.pools import DenseLoop, hand_made_surrogate, truth, write_pool
 
+from gpnet_ray.campaign.pool_answers import read_answers
+from gpnet_ray.campaign.pool_session import PoolPick
+from gpnet_ray.commands.pool_pick import print_picks
+from gpnet_ray.data.results_file import FormRow, form_text
+
 IDS = [f"a-{n:04d}" for n in range(600)]
 MORE = [f"b-{n:04d}" for n in range(300)]
 
@@ -28,52 +33,55 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def fill_in(path: Path, rows: list[dict[str, str]]) -> None:
+def fill_in(path: Path, *answers: dict[str, str]) -> None:
+    """Answer the first rows of a form."""
+    rows = read(path)
+    for row, answer in zip(rows, answers, strict=False):
+        row.update(answer)
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, list(rows[0]))
         table.writeheader()
         table.writerows(rows)
 
 
-def test_a_file_of_picks_is_filled_in_and_given_back(
+def test_picks_go_on_from_files_that_came_back_and_leave_one_to_fill_in(
     folder: Path, run_here: Run, small_ray: None
 ) -> None:
-    dense = DenseLoop(hand_made_surrogate(), IDS)
-    one_shard = ("--set", "resources.shards=1")
-    first = ("pool", "pick", "surrogate", "a", "-n", "6", "--out", "picks.csv", *one_shard)
-    done = run_here(*first)
-    assert done.returncode == 0, done.stderr
-    assert "0 labels told, 0 pending, 0 failed, 0 withdrawn" in done.stdout
-    assert "600 candidates in 1 shards, memory of each: " in done.stdout
-    assert "Bounding the pool: 600/600 candidates" in done.stdout
-    assert " of 600 candidates were computed in full (" in done.stdout
-    rows = read(folder / "picks.csv")
-    assert [row["material_id"] for row in rows] == dense.pick(6)[0]
-    assert {row["unit"] for row in rows} == {"eV/atom"}
-    # Somebody's labels may be in it by now.
-    assert run_here(*first).returncode == 2
-
-    for row in rows[:3]:
-        row["value"] = str(truth(row["material_id"]))
-    rows[3] |= {"status": "failed", "reason": "SCF diverged"}
-    fill_in(folder / "picks.csv", rows)
-    (folder / "unwanted.csv").write_text(f"material_id\n{IDS[7]}\n")
+    # One long session on both pools, of which an earlier command made the first six picks.
+    dense = DenseLoop(hand_made_surrogate(), [*IDS, *MORE], gone={IDS[7]})
+    asked, _ = dense.pick(6)
+    rows = [FormRow(i, "", 1.0, 0.0, "") for i in asked]
+    (folder / "asked.csv").write_text(form_text(rows, unit="eV/atom"))
+    told = {i: truth(i) for i in asked[:3]}
+    values = ({"value": str(label)} for label in told.values())
+    fill_in(folder / "asked.csv", *values, {"status": "failed", "reason": "SCF diverged"})
+    dense.known.remove(asked[3])
+    dense.gone.add(asked[3])
     (folder / "earlier.csv").write_text(f"material_id,who\n{IDS[9]},Ada\n{MORE[3]},Ada\n")
-    again = ("--labels", "picks.csv", "--pending", "earlier.csv", "--withdrawn", "unwanted.csv")
-    done = run_here("pool", "pick", "surrogate", "a", "b", "-n", "5", *again, *one_shard)
+    dense.known += [IDS[9], MORE[3]]
+    (folder / "unwanted.csv").write_text(f"material_id\n{IDS[7]}\n")
+
+    known = ("--labels", "asked.csv", "--pending", "earlier.csv", "--withdrawn", "unwanted.csv")
+    pick = ("pool", "pick", "surrogate", "a", "b", "-n", "5", "--set", "resources.shards=1")
+    done = run_here(*pick, *known, "--out", "picks.csv")
     assert done.returncode == 0, done.stderr
     assert "3 labels told, 4 pending, 1 failed, 1 withdrawn" in done.stdout
-    known = [row["material_id"] for row in rows if row is not rows[3]]
-    gone = {rows[3]["material_id"], IDS[7]}
-    grown = DenseLoop(dense.surrogate, [*IDS, *MORE], [*known, IDS[9], MORE[3]], gone)
-    shown = [line.split() for line in done.stdout.splitlines() if line.startswith(("a-", "b-"))]
-    expected, sigmas = grown.pick(5)
-    assert [row[0] for row in shown] == expected
-    assert [row[1] for row in shown] == [f"{sigma:.4f}" for sigma in sigmas]
-    labels = {row["material_id"]: float(row["value"]) for row in rows[:3]}
-    assert shown[-1][2] == f"{grown.mean(expected[-1], labels):.4f}"
-    # Bounds of the first pool were kept beside it.
+    assert "900 candidates in 1 shards, memory of each: " in done.stdout
+    assert "Bounding the pool: 900/900 candidates" in done.stdout
+    assert " of 900 candidates were computed in full (" in done.stdout
+    form, (expected, sigmas) = read(folder / "picks.csv"), dense.pick(5)
+    assert [row["material_id"] for row in form] == expected
+    assert [row["sigma"] for row in form] == [f"{sigma:.6g}" for sigma in sigmas]
+    assert form[4]["predicted"] == f"{dense.mean(expected[4], told):.6g}"
+    # Bounds are kept beside the first pool, a file each.
     assert len(list((folder / "a.bounds").iterdir())) == 3
+
+    fill_in(folder / "picks.csv", {"value": "-1.5"})
+    answers = read_answers([folder / "picks.csv"], [], [], unit="eV/atom")
+    assert (answers.labels, answers.pending) == ({expected[0]: -1.5}, tuple(expected[1:]))
+    # Somebody's labels are in it by now.
+    assert "exists already" in run_here(*pick, "--out", "picks.csv").stderr
+    assert read(folder / "picks.csv")[0]["value"] == "-1.5"
 
 
 def test_what_cannot_be_picked_from_is_said_before_anything_is_computed(
@@ -100,3 +108,11 @@ def test_what_cannot_be_picked_from_is_said_before_anything_is_computed(
     ):
         done = run_here(*arguments)
         assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+
+
+def test_without_a_file_the_first_picks_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    print_picks([PoolPick(f"m-{n}", 0.25, -3.0) for n in range(53)], "eV/atom")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["material", "σ", "(eV/atom)", "predicted", "(eV/atom)"]
+    assert lines[1].split() == ["m-0", "0.2500", "-3.0000"]
+    assert (len(lines), lines[-1]) == (52, "3 more; --out FILE.csv writes all")
