@@ -38,6 +38,16 @@ def test_drawn_latents_have_the_moments_of_the_real_ones(mixture: LatentMixture)
     assert ((drawn[:, 2] > 0) & (drawn[:, 2] < 4)).mean() < 0.001
 
 
+def test_each_gaussian_has_its_own_covariance() -> None:
+    factors = np.array([[[1.0, 0.0], [0.9, 0.1]], [[0.2, 0.0], [-0.3, 0.5]]])
+    means = np.array([[-50.0, 0.0], [50.0, 0.0]])
+    mixture = LatentMixture(np.array([0.5, 0.5]), means, factors, n_rows=0, converged=True)
+    drawn = mixture.draw(20_000, seed=0, stream=0)
+    for k, cloud in enumerate((drawn[drawn[:, 0] < 0], drawn[drawn[:, 0] > 0])):
+        # 10,000 draws: the largest variance, 1, is known to 1.4 %; four times that.
+        np.testing.assert_allclose(np.cov(cloud.T), factors[k] @ factors[k].T, atol=0.06)
+
+
 def test_a_stream_is_the_same_again_and_no_other(mixture: LatentMixture) -> None:
     again = LatentMixture.fit(two_clouds(2000), seed=1)
     assert again.fingerprint == mixture.fingerprint
