@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from rich.console import Console
 
 from gpnet_ray.commands import options
 from gpnet_ray.commands.pool_pick import pick
+from gpnet_ray.commands.run import INTERRUPTED
 from gpnet_ray.config import Config
 from gpnet_ray.errors import InputError
 from gpnet_ray.progress import Progress
@@ -17,7 +19,6 @@ from gpnet_ray.progress import Progress
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Pools of any size, on disk.")
-app.command()(pick)
 
 EMBEDDED = "hypothetical-oxides"
 
@@ -75,25 +76,19 @@ def build(
     progress = make_progress(Console())
     if (source is None) == (latents_like is None):
         raise InputError("give either --from (crystals) or --latents-like FILE (drawn at random)")
-    if latents_like is not None:
-        if count is None or network is not None:
-            raise InputError(
-                "--latents-like takes --count, how many to draw, and no --network, since none is asked"
-            )
-        from gpnet_ray.campaign.pool_build import draw_pool
-
-        how: dict[str, Any] = {
-            "count": count,
-            "seed": resolved.seed,
-            "prefix": prefix,
-            "layer": layer,
-        }
-        content = draw_pool(out, latents_like, **how, resume=resume, progress=progress)
-    elif network is None:
-        raise InputError("--from needs --network, the network that gives the latents")
-    else:
-        dataset = _dataset(str(source), count)
-        content = _featurised(out, dataset, network, resolved, layer, resume, progress)
+    try:
+        if latents_like is not None:
+            drawn = {"count": count, "seed": resolved.seed, "prefix": prefix, "layer": layer}
+            content = _drawn(out, latents_like, network, drawn, resume, progress)
+        else:
+            dataset = _dataset(str(source), count)
+            content = _featurised(out, dataset, network, resolved, layer, resume, progress)
+    except KeyboardInterrupt:
+        print(
+            f"Interrupted. Finished files are in {out}; the same command with --resume goes on.",
+            file=sys.stderr,
+        )
+        raise typer.Exit(INTERRUPTED) from None
     progress.line(
         f"{content['n_featurised']} {content['kind']} points in {len(content['shards'])} files in {out};"
         f" {content['n_rejected']} materials rejected"
@@ -118,6 +113,9 @@ def check(
     )
 
 
+app.command()(pick)
+
+
 def _dataset(source: str, count: int | None) -> str:
     """What ``--from`` and ``--count`` name together."""
     if source == EMBEDDED:
@@ -132,10 +130,27 @@ def _dataset(source: str, count: int | None) -> str:
     return source
 
 
+def _drawn(
+    out: Path,
+    like: Path,
+    network: Path | None,
+    how: dict[str, Any],
+    resume: bool,
+    progress: Progress,
+) -> dict[str, Any]:
+    from gpnet_ray.campaign.pool_build import draw_pool
+
+    if how["count"] is None or network is not None:
+        raise InputError(
+            "--latents-like takes --count, how many to draw, and no --network, since none is asked"
+        )
+    return draw_pool(out, like, **how, resume=resume, progress=progress)
+
+
 def _featurised(
     out: Path,
     dataset: str,
-    network: Path,
+    network: Path | None,
     config: Config,
     layer: str | None,
     resume: bool,
@@ -147,6 +162,8 @@ def _featurised(
     from gpnet_ray.campaign.pool_sources import pool_source
     from gpnet_ray.campaign.surrogate import load_network
 
+    if network is None:
+        raise InputError("--from needs --network, the network that gives the latents")
     state = load_network(network)
     if layer is not None:
         state = replace(state, config=state.config.model_copy(update={"layer": layer}))

@@ -38,7 +38,9 @@ def test_a_stopped_build_from_crystals_goes_on_with_the_first_that_is_missing(
 
     with monkeypatch.context() as patch:
         patch.setattr(LatentWriter, "write", stops)
-        assert run_here(*command).returncode != 0
+        stopped = run_here(*command)
+    assert stopped.returncode == 130
+    assert "with --resume goes on" in stopped.stderr
     assert "go on with --resume" in run_here(*command).stderr
     assert "has not ended" in run_here("pool", "check", "pool").stderr
     first = [(tmp_path / "pool" / f"latents-0000{i}.arrow").read_bytes() for i in range(2)]
