@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,6 +22,7 @@ from gpnet_ray.actors.placement import Placement, reserved
 from gpnet_ray.campaign.planning import Planner
 from gpnet_ray.campaign.pool_state import Known
 from gpnet_ray.campaign.surrogate import Surrogate
+from gpnet_ray.campaign.telemetry_meter import Meter
 from gpnet_ray.config import Config, Strategy
 from gpnet_ray.data.pool_folder import PoolFile
 from gpnet_ray.progress import Progress
@@ -30,12 +32,21 @@ if TYPE_CHECKING:
     from gpnet_ray.gp.bounded_points import Touched
     from gpnet_ray.gp.messages import Block, PlannedCycle
 
-__all__ = ["PoolScoring"]
+__all__ = ["PoolScoring", "Traffic"]
 
 T = TypeVar("T")
 _MEBIBYTE = 1 << 20
 _RESERVE_STEP = 256
 """Shards begin again when their room for labels is full, so it grows by steps."""
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What has gone between the driver and the actors that score, and among these: rounds, messages, bytes."""
+
+    rounds: int = 0
+    messages: int = 0
+    bytes: int = 0
 
 
 class PoolScoring:
@@ -60,6 +71,9 @@ class PoolScoring:
         self._stack = ExitStack()
         self._place: Placement | None = None
         self._n_lost = 0
+        self._meter = Meter()
+        self.traffic = Traffic()
+        """Of all picks so far."""
         self._forget()
 
     def close(self) -> None:
@@ -120,6 +134,7 @@ class PoolScoring:
                 gp=self._gp,
                 shards=self._shards,
                 pool_size=self._n_points(),
+                meter=self._meter,
             )
         return self._planners[strategy].plan(cycles, batch_size)
 
@@ -130,6 +145,10 @@ class PoolScoring:
         self._assumed |= dict.fromkeys(ids)
         content: Block = ray.get(block)
         means: FloatArray = ray.get(predicted)
+        self._meter.exchanged(1 + len(self._shards), [predicted, *[block] * len(self._shards)])
+        spent, sofar = self._meter.take_round(), self.traffic
+        messages, n_bytes = (int(spent[name]) for name in ("messages", "bytes"))
+        self.traffic = Traffic(sofar.rounds + 1, sofar.messages + messages, sofar.bytes + n_bytes)
         return content.X, means
 
     def touched(self) -> Touched | None:

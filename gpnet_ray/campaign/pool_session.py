@@ -13,7 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from gpnet_ray.campaign.pool_scoring import PoolScoring
+from gpnet_ray.campaign.pool_scoring import PoolScoring, Traffic
 from gpnet_ray.campaign.pool_state import PoolState
 from gpnet_ray.campaign.ray_errors import ray_errors_explained
 from gpnet_ray.config import STRATEGIES, Config, Strategy
@@ -200,6 +200,10 @@ class PoolSession:
         Where shards began again it is counted from there.
         """
         return self._touched
+
+    def traffic(self) -> Traffic:
+        """Rounds of messages that the picks took so far, and their bytes."""
+        return self._scoring.traffic
 
     def _checked(self, n: int, strategy: str, batch_size: int | None) -> Strategy:
         known = next((s for s in PICKING if s == strategy), None)
