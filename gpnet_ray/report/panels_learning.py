@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from typing import Any
 
 from gpnet_ray.evaluation.comparison import LabelSaving, Measure
@@ -47,7 +48,12 @@ def _learning_curves(run: FinishedRun, summary: Mapping[str, Any]) -> Iterator[D
 
 
 def _largest_saving(summary: Mapping[str, Any], measure: Measure) -> LabelSaving | None:
-    mine = [LabelSaving(**s) for s in summary["label_saving"] if s["measure"] == measure]
+    names = [field.name for field in fields(LabelSaving)]
+    mine = [
+        LabelSaving(**{name: saving[name] for name in names})
+        for saving in summary["label_saving"]
+        if saving["measure"] == measure
+    ]
     stated = [s for s in mine if s.saving is not None]
     return max(stated, key=lambda s: s.saving or 0.0) if stated else None
 

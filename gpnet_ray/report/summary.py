@@ -18,6 +18,7 @@ from gpnet_ray.gp.recalibration import Recalibration
 from gpnet_ray.report.finished_run import ERROR_MEASURES, Columns, FinishedRun, read_finished_run
 from gpnet_ray.report.materials import RunMaterials, read_materials
 from gpnet_ray.report.summary_sigma import arm_enrichment, sigma_check, stage_metrics
+from gpnet_ray.types import BoolArray
 
 __all__ = ["arm_rows", "build_summary", "learning_curve", "summarise", "to_strict_json"]
 
@@ -48,8 +49,9 @@ def summarise(run: FinishedRun) -> dict[str, Any]:
     info = run.info
     materials = read_materials(run.path)
     arms = [_arm(run, arm, materials) for arm in run.arms]
+    trained_after = any(not _picking(run, arm).all() for arm in run.arms)
     savings = [
-        dataclasses.asdict(saving)
+        {**dataclasses.asdict(saving), "before_last_training": trained_after}
         for measure in ("test", "unlabelled")
         for saving in compare_arms(_curves(run, measure), measure=measure)
     ]
@@ -95,22 +97,37 @@ def arm_rows(columns: Columns, arm: str) -> Columns:
     return {name: column[mine] for name, column in columns.items()}
 
 
-def learning_curve(run: FinishedRun, arm: str, measure: Measure) -> LearningCurve | None:
+def learning_curve(
+    run: FinishedRun, arm: str, measure: Measure, *, of_picking_networks: bool = False
+) -> LearningCurve | None:
     """Return the MAE of an arm over its labels, without the cycles in which it is unknown.
 
-    ``None`` where it is never known.
+    ``None`` where it is never known. ``of_picking_networks`` leaves out a network that was trained after the last
+    pick: what it lowers, it lowers at once for all labels, so that it says nothing of who picked better.
     """
     rows = arm_rows(run.metrics, arm)
     error = rows[f"{measure}_mae"]
     known = np.isfinite(error)
+    if of_picking_networks:
+        known &= _picking(run, arm)
     if not known.any():
         return None
     return LearningCurve(arm=arm, n_labelled=rows["n_labelled"][known], error=error[known])
 
 
 def _curves(run: FinishedRun, measure: Measure) -> list[LearningCurve]:
-    curves = (learning_curve(run, arm, measure) for arm in run.arms)
+    curves = (learning_curve(run, arm, measure, of_picking_networks=True) for arm in run.arms)
     return [curve for curve in curves if curve is not None]
+
+
+def _picking(run: FinishedRun, arm: str) -> BoolArray:
+    """Which evaluations of an arm are of a network that has picked: all but a second one of its last cycle."""
+    cycles = arm_rows(run.metrics, arm)["cycle"]
+    picking = np.ones(len(cycles), dtype=np.bool_)
+    trained = arm_rows(run.retrainings, arm)["cycle"]
+    if len(cycles) and len(trained) and trained[-1] == cycles[-1]:
+        picking[np.flatnonzero(cycles == cycles[-1])[1:]] = False
+    return picking
 
 
 def _units(unit: str) -> dict[str, str]:

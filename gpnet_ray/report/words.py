@@ -142,6 +142,8 @@ def label_saving_sentence(saving: Mapping[str, Any], unit: str) -> str:
     """Say one comparison of two arms in words."""
     better, worse = saving["better"], saving["worse"]
     on = f"On the {MEASURED_ON[saving['measure']]}"
+    if saving.get("before_last_training"):
+        on += ", before the network was trained again at the end"
     end = f"{error_text(saving['final_error_worse'])} {unit}"
     if saving["saving"] == 1.0 and not saving["relative_difference"]:
         return (

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import doctest
 import io
+import shutil
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
@@ -108,24 +111,47 @@ def test_the_examples_in_the_docstrings_are_true():
     assert doctest.testmod(words).failed == 0
 
 
+RETRAINED = {
+    "strategy": "random",
+    "cycle": 8,
+    "network": 1,
+    "n_labelled": 28,
+    "start": "warm",
+    "epochs": 40,
+    "seconds": 61.4,
+    "old_validation_mae": 0.0912,
+    "new_validation_mae": 0.1031,
+    "kept": "old",
+    "network_test_mae": 0.1122,
+}
+
+
 def test_every_training_of_the_network_is_told_with_what_became_of_it(make_run) -> None:
-    retraining = {
-        "strategy": "random",
-        "cycle": 8,
-        "network": 1,
-        "n_labelled": 28,
-        "start": "warm",
-        "epochs": 40,
-        "seconds": 61.4,
-        "old_validation_mae": 0.0912,
-        "new_validation_mae": 0.1031,
-        "kept": "old",
-        "network_test_mae": 0.1122,
-    }
-    summary = build_summary(make_run(retrainings=[retraining]))
+    summary = build_summary(make_run(retrainings=[RETRAINED]))
     caption = " ".join(str(summary_table(summary).caption).split())
     assert (
         "random: the network was trained again on 28 labels (warm, 40 epochs, 61 s): validation MAE"
         " 0.0912 before, 0.1031 after; its own output has a test MAE of 0.1122 eV/atom."
         " The old network was kept."
     ) in caption
+
+
+def test_a_training_after_the_last_pick_does_not_count_as_labels_saved(make_run) -> None:
+    folder = make_run()
+    before = build_summary(folder)["label_saving"]
+    # After its last cycle the network of random is trained again, and halves every error.
+    metrics = pq.read_table(folder / "metrics.parquet").to_pylist()
+    last = [row for row in metrics if row["strategy"] == "random"][-1]
+    again = {**last, "test_mae": 0.01, "unlabelled_mae": 0.01}
+    table = pa.Table.from_pylist([*metrics, again])
+    pq.write_table(table, folder / "metrics.parquet")
+    retrained = pa.Table.from_pylist([{**RETRAINED, "cycle": last["cycle"]}])
+    pq.write_table(retrained, folder / "retrainings.parquet")
+    (folder / "networks" / "random-1").mkdir(parents=True)
+    shutil.copy(folder / "gp.json", folder / "networks" / "random-1")
+    summary = build_summary(folder)
+    assert [{**s, "before_last_training": False} for s in summary["label_saving"]] == before
+    (arm,) = (a for a in summary["arms"] if a["strategy"] == "random")
+    assert arm["test"]["after"]["mae"] == 0.01
+    caption = " ".join(str(summary_table(summary).caption).split())
+    assert "before the network was trained again at the end, max-sigma reached" in caption
