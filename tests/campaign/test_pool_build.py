@@ -236,6 +236,8 @@ def test_a_drawn_pool_says_that_it_is_of_no_crystal(like: Path, tmp_path: Path) 
     assert pool.table().column("material_id")[1499].as_py() == "like-00001499"
     # One that is whole is gone on with by doing nothing, and what is drawn like it has its layer.
     before = files_of(pool.path)
+    # As a process leaves it that is killed after its last write.
+    (pool.path / "building.json").write_text("{}")
     again = draw_pool(pool.path, like, count=1500, seed=5, layer="readout_1", resume=True)
     assert (again, files_of(pool.path)) == (content, before)
     more = draw_pool(tmp_path / "more", pool.path, count=10, seed=6, prefix="more")
