@@ -78,9 +78,8 @@ class PoolScoring:
 
     def close(self) -> None:
         """End the actors, and the local Ray that was started for them."""
-        self._forget()
-        self._place = None
         self._stack.close()
+        self._place = None
 
     def surviving(self, work: Callable[[], T]) -> T:
         """Do it, and again when an actor was lost and a new one has its place, ``resources.actor_restarts`` times.

@@ -20,12 +20,10 @@ from gpnet_ray.config import STRATEGIES, Config, Strategy
 from gpnet_ray.data.pool_folder import DRAWN
 from gpnet_ray.errors import InputError, nearest_name_hint
 from gpnet_ray.progress import NullProgress, Progress
-from gpnet_ray.types import FloatArray
 
 if TYPE_CHECKING:
     from gpnet_ray.campaign.surrogate import Surrogate
     from gpnet_ray.gp.bounded_points import Touched
-    from gpnet_ray.gp.messages import PlannedCycle
 
 __all__ = ["PICKING", "PoolPick", "PoolSession"]
 
@@ -146,14 +144,11 @@ class PoolSession:
         known = self._checked(n, strategy, batch_size)
         size = 1 if strategy == "max-sigma" else min(batch_size or n, n)
         picks: list[PoolPick] = []
-        title = f"Picking, {strategy}"
         try:
-            with self._at_work(), self._progress.task(title, total=n, unit="picks") as task:
-                while len(picks) < n:
-                    made = self._picked(n - len(picks), size, known)
-                    picks += made
-                    task.advance(len(made), note=f"σ {made[-1].sigma:.4g} {self._unit}")
+            with self._at_work():
+                self._scoring.surviving(lambda: self._pick_into(picks, n, size, known))
         except BaseException:
+            # Nobody will hear of them.
             self._state.give_back(pick.material_id for pick in picks)
             raise
         return tuple(picks)
@@ -230,22 +225,22 @@ class PoolSession:
             self._scoring.close()
             raise
 
-    def _picked(self, left: int, size: int, strategy: Strategy) -> list[PoolPick]:
-        """At least one batch of the picks that are left, with whatever actors it takes."""
-
-        def planned_and_taken() -> tuple[tuple[PlannedCycle, ...], FloatArray, FloatArray]:
-            self._scoring.bring_up_to(self._state.known(), reserve=self._state.n_labels + left)
-            cycles = self._scoring.plan(strategy, max(1, left // size), min(size, left))
-            X, predicted = self._scoring.take([i for cycle in cycles for i in cycle.ids])
-            self._touched = self._scoring.touched()
-            return cycles, X, predicted
-
-        cycles, X, predicted = self._scoring.surviving(planned_and_taken)
-        ids = [i for cycle in cycles for i in cycle.ids]
-        sigmas = [sigma for cycle in cycles for sigma in cycle.sigmas]
-        self._state.take(dict(zip(ids, X, strict=True)))
-        rows = zip(ids, sigmas, predicted.tolist(), strict=True)
-        return [PoolPick(*row) for row in rows]
+    def _pick_into(self, picks: list[PoolPick], n: int, size: int, strategy: Strategy) -> None:
+        """Pick until there are ``n``, in batches of ``size``."""
+        scoring, state = self._scoring, self._state
+        scoring.bring_up_to(state.known(), reserve=state.n_labels + n - len(picks))
+        with self._progress.task(f"Picking, {strategy}", total=n, unit="picks") as task:
+            task.advance(len(picks))
+            while left := n - len(picks):
+                cycles = scoring.plan(strategy, max(1, left // size), min(size, left))
+                ids = [i for cycle in cycles for i in cycle.ids]
+                sigmas = [sigma for cycle in cycles for sigma in cycle.sigmas]
+                X, predicted = scoring.take(ids)
+                rows = zip(ids, sigmas, predicted.tolist(), strict=True)
+                picks += [PoolPick(*row) for row in rows]
+                state.take(dict(zip(ids, X, strict=True)))
+                task.advance(len(ids), note=f"σ {sigmas[-1]:.4g} {self._unit}")
+        self._touched = scoring.touched()
 
 
 def _cost(touched: Touched) -> str:

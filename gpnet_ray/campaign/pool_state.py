@@ -102,8 +102,9 @@ class PoolState:
     def give_back(self, ids: Iterable[str]) -> None:
         """Offer picks again that nobody has heard of."""
         for material_id in ids:
-            del self._points[material_id]
-            self._not_free.remove(material_id)
+            # The last of them may not have been taken yet.
+            self._points.pop(material_id, None)
+            self._not_free.discard(material_id)
 
     def withdraw(self, ids: Iterable[str]) -> None:
         """Set candidates aside. See :meth:`PoolSession.withdraw`."""
