@@ -216,7 +216,7 @@ class SelectionConfig(Section):
 class RetrainingConfig(Section):
     """Training the network again on all labels that an arm has, its latents and GP made anew after it."""
 
-    when: Literal["never", "end", "every"] = "never"
+    when: Literal["never", "end", "every"] = "end"
     """``end``: after the last cycle, as the paper does; ``every``: each time that an arm has bought
     ``every_labels`` more, and after the last cycle where labels have come since."""
     every_labels: Count = 500
@@ -349,7 +349,8 @@ class Config(Section):
         ):
             raise ValueError(
                 "training.freeze_atom_embeddings keeps what training starts from, and retraining.start"
-                " 'scratch' starts from nothing; set retraining.start to warm or let the embeddings move"
+                " 'scratch' starts from nothing; set retraining.start to warm, retraining.when to never, or"
+                " let the embeddings move"
             )
         return self
 

@@ -85,7 +85,7 @@ def test_science_sees_what_changes_numbers_and_nothing_else() -> None:
 
 
 def test_frozen_embeddings_and_training_from_scratch_exclude_each_other() -> None:
-    frozen = {"training.freeze_atom_embeddings": True, "retraining.when": "end"}
+    frozen = {"training.freeze_atom_embeddings": True}
     with pytest.raises(InputError, match=r"retraining\.start to warm"):
         load_config(overrides=frozen)
     load_config(overrides={**frozen, "retraining.start": "warm"})

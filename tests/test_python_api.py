@@ -16,7 +16,7 @@ from gpnet_ray import Campaign, load_config, make_split, read_dataset, train_net
 dataset = read_dataset("oxides.parquet", target="energy", unit="eV/atom")
 config = load_config(overrides={
     "split.n_train": 20, "split.n_test": 8, "selection.cycles": 3, "training.epochs": 2,
-    "resources.shards": 1, "gp.max_evaluations": 20,
+    "resources.shards": 1, "gp.max_evaluations": 20, "retraining.when": "never",
     "network.n_blocks": 1, "network.n_gaussians": 20, "network.n1": 16, "network.n2": 8,
     "network.n3": 4, "network.set2set_passes": 1, "training.batch_size": 16,
 })

@@ -73,6 +73,7 @@ def init(
 ) -> None:
     """Begin a campaign whose labels you compute: train, featurise, fit the GP; then ask and tell."""
     given: dict[str, Any] = {
+        "retraining.when": "never",  # That is for campaigns with an oracle.
         "data.dataset": dataset,
         "data.target": target,
         "data.unit": unit,

@@ -41,6 +41,7 @@ def train(
 ) -> None:
     """Train a network on all rows of a dataset and fit the Gaussian process to its latents."""
     given: dict[str, Any] = {
+        "retraining.when": "never",  # That is for campaigns with an oracle.
         "data.dataset": dataset,
         "data.target": target,
         "data.unit": unit,

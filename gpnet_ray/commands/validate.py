@@ -61,6 +61,7 @@ def validate(
     """Cross-validate network and Gaussian process, fold by fold in parallel, without a campaign."""
     units = _units(target or [], unit or [])
     given: dict[str, Any] = {
+        "retraining.when": "never",  # That is for campaigns with an oracle.
         "data.dataset": dataset,
         "data.target": next(iter(target or []), None),
         "data.unit": next(iter(unit or []), None),

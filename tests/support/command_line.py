@@ -19,7 +19,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 TINY_NETWORK = [
     *("--set", "network.n_blocks=1", "--set", "network.n_gaussians=20", "--set", "network.n1=16"),
     *("--set", "network.n2=8", "--set", "network.n3=4", "--set", "network.set2set_passes=1"),
-    *("--set", "training.batch_size=16", "--epochs", "2"),
+    *("--set", "training.batch_size=16", "--epochs", "2", "--set", "retraining.when=never"),
 ]
 
 

@@ -47,6 +47,7 @@ def run(
             "network": NETWORK,
             "gp": {"max_evaluations": 5},
             "selection": {"cycles": 8, "strategies": ["max-sigma", "random"]},
+            "retraining": {"when": "never"},
             "labels": {"backoff_seconds": 0.1},
             "resources": asked,
         }

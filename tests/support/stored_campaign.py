@@ -29,6 +29,7 @@ def run(runs_dir: Path, calls: Path, storage: str, *, resume: bool = False) -> C
             "network": NETWORK,
             "gp": {"max_evaluations": 5},
             "selection": {"cycles": 12, "strategies": ["max-sigma"]},
+            "retraining": {"when": "never"},
             "resources": {"shards": 1, "labellers": 2},
             "storage": {"uri": storage, "give_up_after_seconds": 30},
         }

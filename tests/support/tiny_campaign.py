@@ -21,6 +21,7 @@ TINY: dict[str, Any] = {
     "training.epochs": 3,
     "training.batch_size": 16,
     "selection.cycles": 12,
+    "retraining.when": "never",
     "resources.shards": 2,
 }
 
