@@ -69,8 +69,9 @@ def dense(surrogate: Surrogate) -> DenseLoop:
     return DenseLoop(surrogate, list(FIRST))
 
 
-def ids(picks: tuple[PoolPick, ...]) -> list[str]:
-    return [pick.material_id for pick in picks]
+def assert_same(picks: tuple[PoolPick, ...], expected: tuple[list[str], list[float]]) -> None:
+    assert [pick.material_id for pick in picks] == expected[0]
+    np.testing.assert_allclose([p.sigma for p in picks], expected[1], rtol=SIGMA_TOLERANCE)
 
 
 def test_picks_are_those_of_a_loop_over_the_whole_pool(
@@ -82,11 +83,10 @@ def test_picks_are_those_of_a_loop_over_the_whole_pool(
         (6, {"strategy": "distance"}, {"size": 6, "apart": 1.5}),
     ):
         picks = session.pick(n, **how)
-        expected, sigmas = dense.pick(n, **batch)
-        assert ids(picks) == expected, how
-        np.testing.assert_allclose([p.sigma for p in picks], sigmas, rtol=SIGMA_TOLERANCE)
+        assert_same(picks, dense.pick(n, **batch))
         # Nothing is told yet: predictions are the surrogate's own, whatever is pending.
-        assert picks[-1].predicted == pytest.approx(dense.mean(expected[-1], {}), abs=1e-8)
+        mean = dense.mean(picks[-1].material_id, {})
+        assert picks[-1].predicted == pytest.approx(mean, abs=1e-8)
     assert session.pending == tuple(dense.known)
     touched = session.touched()
     assert touched is not None
@@ -100,8 +100,9 @@ def test_what_is_told_changes_predictions_and_no_pick(
     told = {i: truth(i) for i in (*session.pending[3:6], session.pending[0])}
     assert session.tell(list(told), list(told.values())) == 4
     assert session.tell(list(told), list(told.values())) == 0
-    (pick,) = session.pick(1)
-    assert [pick.material_id] == dense.pick(1)[0]
+    picks = session.pick(3)
+    assert_same(picks, dense.pick(3))
+    pick = picks[1]
     assert pick.predicted == pytest.approx(dense.mean(pick.material_id, told), abs=1e-8)
     assert abs(pick.predicted - dense.mean(pick.material_id, {})) > 1e-3
     assert session.pending == tuple(i for i in dense.known if i not in told)
@@ -113,7 +114,7 @@ def test_a_label_that_was_never_asked_for_counts_as_one_that_was(
     uncertain = list(dense.variances())[7]
     session.tell([uncertain], [truth(uncertain)])
     dense.known.append(uncertain)
-    assert ids(session.pick(3)) == dense.pick(3)[0]
+    assert_same(session.pick(3), dense.pick(3))
 
 
 def test_what_is_withdrawn_never_comes_and_a_pending_one_counts_no_longer(
@@ -128,7 +129,7 @@ def test_what_is_withdrawn_never_comes_and_a_pending_one_counts_no_longer(
     assert session.n_free == left - 3
     dense.known.remove(pending)
     dense.gone |= {pending, *free}
-    assert ids(session.pick(3)) == dense.pick(3)[0]
+    assert_same(session.pick(3), dense.pick(3))
 
 
 def test_a_pool_that_joins_later_is_picked_from_as_if_it_had_been_there(
@@ -138,9 +139,9 @@ def test_a_pool_that_joins_later_is_picked_from_as_if_it_had_been_there(
     with pytest.raises(DataError, match="has ids that another of the pools has, too"):
         session.add(pools[0])
     grown = DenseLoop(dense.surrogate, [*FIRST, *MORE], dense.known, dense.gone)
-    picked = ids(session.pick(8))
-    assert picked == grown.pick(8)[0]
-    assert any(i.startswith("b-") for i in picked)
+    picks = session.pick(8)
+    assert_same(picks, grown.pick(8))
+    assert any(pick.material_id.startswith("b-") for pick in picks)
     assert session.n_free == len(grown.variances())
 
 
@@ -150,7 +151,7 @@ def test_a_lost_shard_begins_again_and_the_picks_stay_the_same(
     grown = DenseLoop(surrogate, [*FIRST, *MORE], dense.known, dense.gone)
     shard = session._scoring._shards[1]
     os.kill(ray.get(shard.__ray_call__.remote(lambda _: os.getpid())), signal.SIGKILL)
-    assert ids(session.pick(3)) == grown.pick(3)[0]
+    assert_same(session.pick(3), grown.pick(3))
     said: list[str] = session._progress.said  # type: ignore[attr-defined]
     assert sum("was lost" in line for line in said) == 1
     assert "2,220 candidates in 2 shards, memory of each: " in said[0]
@@ -161,7 +162,8 @@ def test_one_that_is_lost_again_and_again_ends_the_pick_and_nothing_is_pending_o
 ) -> None:
     pending, left, scoring = session.pending, session.n_free, session._scoring
     monkeypatch.setattr(scoring, "take", lambda ids: ray.kill(scoring._gp) or lost(scoring))
-    scoring._n_lost = CONFIG.resources.actor_restarts
+    none_left = load_config(overrides={"resources.actor_restarts": 0})
+    monkeypatch.setattr(scoring, "_config", none_left)
     with pytest.raises(ClusterError, match="Nothing was picked; try again"):
         session.pick(2)
     assert (session.pending, session.n_free) == (pending, left)
