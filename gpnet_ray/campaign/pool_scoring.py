@@ -70,7 +70,6 @@ class PoolScoring:
         self._X = surrogate.scaler.transform(surrogate.latents)
         self._stack = ExitStack()
         self._place: Placement | None = None
-        self._n_lost = 0
         self._meter = Meter()
         self.traffic = Traffic()
         """Of all picks so far."""
@@ -87,13 +86,14 @@ class PoolScoring:
         Raises:
             ray.exceptions.RayError: one was lost more often.
         """
+        restarts_left = self._config.resources.actor_restarts
         while True:
             try:
                 return work()
             except LOST as error:  # noqa: PERF203 - what is tried takes seconds to minutes
-                self._n_lost += 1
-                if self._n_lost > self._config.resources.actor_restarts:
+                if not restarts_left:
                     raise
+                restarts_left -= 1
                 self._progress.line(
                     f"An actor that scores was lost ({type(error).__name__}); it starts, and all begin again with what is known"
                 )

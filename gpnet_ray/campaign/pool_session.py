@@ -246,8 +246,8 @@ class PoolSession:
 def _cost(touched: Touched) -> str:
     share = touched.n_touched / touched.n_points
     return (
-        f"{touched.n_touched:,} of {touched.n_points:,} candidates were computed in full ({share:.3%}), in"
-        f" {touched.n_computed:,} computations; bounds were enough for the others"
+        f"{touched.n_touched:,} of {touched.n_points:,} candidates ({share:.3%}) were looked at again, in"
+        f" {touched.n_computed:,} full computations; bounds were enough for the others"
     )
 
 
