@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from gpnet_ray.campaign.pool_build import UNKNOWN_LAYER
 from gpnet_ray.campaign.surrogate import Surrogate
 from gpnet_ray.data.dataset import name_some
-from gpnet_ray.data.pool_folder import MappedLatents, PoolFile, PoolFolder
+from gpnet_ray.data.pool_folder import UNKNOWN_LAYER, MappedLatents, PoolFile, PoolFolder
 from gpnet_ray.data.unique_ids import repeated_ids
 from gpnet_ray.errors import DataError, InputError
 from gpnet_ray.types import FloatArray

@@ -21,7 +21,7 @@ from gpnet_ray.campaign.latent_writer import (
 )
 from gpnet_ray.config import ResourcesConfig
 from gpnet_ray.data.latent_mixture import COMPONENTS, REGULARISATION, LatentMixture, read_sample
-from gpnet_ray.data.pool_folder import BUILDING, DRAWN, MANIFEST, read_manifest
+from gpnet_ray.data.pool_folder import BUILDING, DRAWN, MANIFEST, UNKNOWN_LAYER, read_manifest
 from gpnet_ray.errors import InputError, RunFolderError
 from gpnet_ray.latent_columns import latent_column
 from gpnet_ray.progress import NullProgress, Progress
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from gpnet_ray.gnn.network_state import NetworkState
 
 __all__ = ["build_pool", "draw_pool"]
-
-UNKNOWN_LAYER = "unknown"
 
 
 def build_pool(

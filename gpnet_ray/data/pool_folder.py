@@ -37,6 +37,7 @@ __all__ = [
     "FEATURISED",
     "FORMAT",
     "MANIFEST",
+    "UNKNOWN_LAYER",
     "VERSION",
     "MappedLatents",
     "PoolFile",
@@ -48,6 +49,9 @@ FORMAT, VERSION = "gpnet_ray latents", 2
 MANIFEST = "featurising.json"
 BUILDING = "building.json"
 """Stands in the manifest's place while a pool is being built."""
+
+UNKNOWN_LAYER = "unknown"
+"""Stands for the layer of drawn latents where nobody has said it."""
 
 FEATURISED, DRAWN = "featurised", "drawn"
 """The kinds: latents that a network gave crystals, or that were drawn at random and are of no crystal."""
@@ -76,7 +80,7 @@ class PoolFolder:
         path: the folder.
         files: its files, in order.
         latent_width: d.
-        layer: the network's layer that the latents are of; ``unknown`` where a drawn pool's model did not say.
+        layer: the network's layer that the latents are of; ``UNKNOWN_LAYER`` where a drawn pool's model did not say.
         network: fingerprint of the network; ``None`` where the latents were drawn.
         kind: ``featurised`` or ``drawn``.
         n_rejected: how many materials of the source have no latent.
