@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 from unittest import mock
 
@@ -24,6 +25,7 @@ __all__ = [
     "LOST",
     "connected",
     "kill_actors",
+    "remote_class",
     "start_local_ray",
 ]
 
@@ -144,6 +146,16 @@ def _in_short(error: OSError | subprocess.SubprocessError) -> str:
     said = getattr(error, "stderr", None) or b""
     lines = said.decode("utf-8", errors="replace").strip().splitlines()
     return lines[-1][:LONGEST_REASON] if lines else str(error)
+
+
+@cache
+def remote_class(kind: type) -> Any:
+    """The class as one whose instances are Ray actors, the same at every call.
+
+    What ``ray.remote`` makes is new at every call: Ray sends it to the cluster and keeps it, there and in this process,
+    until this process leaves the cluster. A driver that starts actors again and again would grow.
+    """
+    return ray.remote(kind)
 
 
 def kill_actors(actors: Sequence[Any]) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import ray
 
-from gpnet_ray.actors.cluster import connected, kill_actors
+from gpnet_ray.actors.cluster import connected, kill_actors, remote_class
 from gpnet_ray.actors.gp_worker import GpWorker
 from gpnet_ray.actors.placement import reserved
 from gpnet_ray.actors.pool_shard import PoolShard
@@ -169,11 +169,11 @@ class Scoring:
         place = self._stack.enter_context(reserved(resources, most_shards=most))
         X, test = self._representation.X, tuple(self._test)
         y = np.array(list(self._test.values()), dtype=np.float64)
-        gp = ray.remote(GpWorker).options(**place.options("gp")).remote(test, X(test), y)
+        gp = remote_class(GpWorker).options(**place.options("gp")).remote(test, X(test), y)
         dtype, shards = self._config.gp.columns_dtype, []
         for number in range(place.n_shards):
             ids = self._candidates[number :: place.n_shards]
-            shard = ray.remote(PoolShard).options(**place.options("shard", number))
+            shard = remote_class(PoolShard).options(**place.options("shard", number))
             shards.append(shard.remote(ids, X(ids), None, dtype))
         self._stack.callback(kill_actors, [gp, *shards])
         place.wait_until_ready([gp, *shards])

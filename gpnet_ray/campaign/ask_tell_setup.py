@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import ray
 
-from gpnet_ray.actors.cluster import connected, kill_actors
+from gpnet_ray.actors.cluster import connected, kill_actors, remote_class
 from gpnet_ray.actors.gp_worker import GpWorker
 from gpnet_ray.actors.placement import Placement, reserved
 from gpnet_ray.campaign.ask_tell_folder import UNUSED_SECTIONS, AskTellFolder
@@ -295,8 +295,8 @@ def _compute(
 def _fit(
     X: FloatArray, y: FloatArray, held_out: BoolArray, config: Config, place: Placement
 ) -> FitResult:
-    worker, no_rows = ray.remote(GpWorker).options(**place.options("gp")), np.empty((0, X.shape[1]))
-    gp: Any = worker.remote((), no_rows, np.empty(0))
+    worker = remote_class(GpWorker).options(**place.options("gp"))
+    gp: Any = worker.remote((), np.empty((0, X.shape[1])), np.empty(0))
     try:
         place.wait_until_ready([gp])
         fit: FitResult = ray.get(gp.fit.remote(X, y, held_out, config.gp, config.seed))

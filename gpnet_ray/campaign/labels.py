@@ -8,6 +8,7 @@ from typing import Any
 
 import ray
 
+from gpnet_ray.actors.cluster import remote_class
 from gpnet_ray.actors.labeller import Labeller
 from gpnet_ray.actors.labeller_crew import LabellerCrew
 from gpnet_ray.actors.placement import no_place
@@ -38,7 +39,7 @@ def open_desk(
     place, oracle = context.place, ray.put(context.oracle)
 
     def hire() -> Any:
-        return ray.remote(Labeller).options(**place.options("labeller")).remote(oracle)
+        return remote_class(Labeller).options(**place.options("labeller")).remote(oracle)
 
     crew = LabellerCrew(
         [],

@@ -8,7 +8,7 @@ from typing import Any
 
 import ray
 
-from gpnet_ray.actors.cluster import kill_actors
+from gpnet_ray.actors.cluster import kill_actors, remote_class
 from gpnet_ray.actors.gp_worker import GpWorker
 from gpnet_ray.actors.pool_shard import PoolShard
 from gpnet_ray.campaign.context import RunContext
@@ -101,11 +101,11 @@ class Scorers:
         pool = tuple(i for i in self._split.pool if i not in representation.labels)
         place, restarts = self._context.place, config.resources.actor_restarts
         n_shards = max(1, min(place.n_shards, len(pool)))
-        gp = ray.remote(GpWorker).options(**place.options("gp"), max_restarts=restarts)
+        gp = remote_class(GpWorker).options(**place.options("gp"), max_restarts=restarts)
         self.gp = gp.remote(test, scaled(test), values_of(self._reference, test))
         for number in range(n_shards):
             options = place.options("shard", number)
-            shard = ray.remote(PoolShard).options(**options, max_restarts=restarts)
+            shard = remote_class(PoolShard).options(**options, max_restarts=restarts)
             ids = pool[number::n_shards]
             known = values_of(self._reference, ids) if self._pool_is_known else None
             self.shards.append(shard.remote(ids, scaled(ids), known, config.gp.columns_dtype))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import ray
 
-from gpnet_ray.actors.cluster import LOST, kill_actors
+from gpnet_ray.actors.cluster import LOST, kill_actors, remote_class
 from gpnet_ray.actors.network_worker import NetworkWorker
 from gpnet_ray.actors.placement import Placement
 from gpnet_ray.campaign.tensorboard import TensorBoardCurves
@@ -68,7 +68,7 @@ class NetworkStage:
         if not self._started:
             restarts = self._config.resources.actor_restarts
             options = self._placement.options("featurizer")
-            worker = ray.remote(NetworkWorker).options(**options, max_restarts=restarts)
+            worker = remote_class(NetworkWorker).options(**options, max_restarts=restarts)
             self._started = [worker.remote()]
             self._placement.wait_until_ready(self._started)
         return self._started[0]

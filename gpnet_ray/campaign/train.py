@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import ray
 
-from gpnet_ray.actors.cluster import connected, kill_actors
+from gpnet_ray.actors.cluster import connected, kill_actors, remote_class
 from gpnet_ray.actors.gp_worker import GpWorker
 from gpnet_ray.actors.placement import Placement, reserved
 from gpnet_ray.campaign.preparation import Problem, screen
@@ -127,7 +127,7 @@ def _fit(
     progress: Progress,
     place: Placement,
 ) -> FitResult:
-    worker = ray.remote(GpWorker).options(**place.options("gp")).remote((), X[:0], y[:0])
+    worker = remote_class(GpWorker).options(**place.options("gp")).remote((), X[:0], y[:0])
     try:
         place.wait_until_ready([worker])
         with progress.task("Fitting the GP", total=1, unit="fits") as task:

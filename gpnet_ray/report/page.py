@@ -8,6 +8,7 @@ from pathlib import Path
 from gpnet_ray.report.finished_run import read_finished_run
 from gpnet_ray.report.html import page_html
 from gpnet_ray.report.panels import draw_panels
+from gpnet_ray.report.style import release_figures
 from gpnet_ray.report.summary import summarise, to_strict_json
 
 __all__ = ["write_report", "write_text"]
@@ -32,6 +33,7 @@ def write_report(run_dir: Path) -> Path:
     folder = run.path / "report"
     folder.mkdir(exist_ok=True)
     panels = draw_panels(run, summary, folder)
+    release_figures()
     write_text(run.path / "summary.json", to_strict_json(summary))
     index = folder / "index.html"
     write_text(index, page_html(run, summary, panels, folder))

@@ -8,6 +8,7 @@ from pathlib import Path
 from gpnet_ray.evaluation.comparison import Measure
 from gpnet_ray.report.finished_run import FinishedRun, read_finished_run
 from gpnet_ray.report.page_compare import write_comparison
+from gpnet_ray.report.style import figure_style, release_figures
 from gpnet_ray.report.summary import learning_curve
 
 __all__ = ["write_repeats_page"]
@@ -34,6 +35,7 @@ def write_repeats_page(runs: Sequence[Path], folder: Path) -> Path:
     """
     read = [read_finished_run(path) for path in runs]
     _draw(read, folder)
+    release_figures()
     if len(runs) == 1:
         return runs[0] / "report" / "index.html"
     return write_comparison(runs, folder / "comparison.html")
@@ -41,7 +43,6 @@ def write_repeats_page(runs: Sequence[Path], folder: Path) -> Path:
 
 def _draw(runs: Sequence[FinishedRun], folder: Path) -> None:
     from gpnet_ray.report.figures import learning_curve_figure
-    from gpnet_ray.report.style import figure_style
 
     unit = runs[0].info["unit"]
     with figure_style():

@@ -3,14 +3,16 @@
     python scripts/benchmarks/soak.py --campaigns 20 --at-once 4
 
 Tiny campaigns (50 embedded oxides, a network that is not trained, one shard, one labeller): what is looked at is
-what a campaign leaves behind. Memory is the sum over this process and all of Ray's, each page shared by several counted
-once (PSS), when no campaign runs.
+what a campaign leaves behind, when none runs. Memory is what processes hold of their own (anonymous pages; Linux).
+Pages of libraries are left out: a process's part of them depends on who else on the machine has them open, and
+moved by dozens of MiB with other people's work.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -47,15 +49,17 @@ class Figures:
 
     Attributes:
         driver_mebibytes: Of this process.
-        ray_mebibytes: Of Ray's own processes and idle workers.
+        ray_mebibytes: Of Ray's own processes.
+        workers_mebibytes: Of its workers, which are idle.
         store_mebibytes: In Ray's object store.
         n_objects: In it.
         n_actors: That live, whoever made them.
-        n_workers: Processes of Ray's, idle or not.
+        n_workers: Those workers.
     """
 
     driver_mebibytes: float
     ray_mebibytes: float
+    workers_mebibytes: float
     store_mebibytes: float
     n_objects: int
     n_actors: int
@@ -63,9 +67,9 @@ class Figures:
 
     def __str__(self) -> str:
         return (
-            f"driver {self.driver_mebibytes:5.0f} MiB, Ray {self.ray_mebibytes:5.0f} MiB in"
-            f" {self.n_workers:2d} workers, object store {self.store_mebibytes:6.2f} MiB in"
-            f" {self.n_objects:2d} objects, {self.n_actors} actors"
+            f"driver {self.driver_mebibytes:5.1f} MiB, Ray {self.ray_mebibytes:5.1f} MiB,"
+            f" {self.n_workers:2d} workers {self.workers_mebibytes:6.1f} MiB, object store"
+            f" {self.store_mebibytes:6.2f} MiB in {self.n_objects:2d} objects, {self.n_actors} actors"
         )
 
 
@@ -132,6 +136,7 @@ def campaign(folder: Path, name: str, address: str | None) -> None:
             "network": NETWORK,
             "gp": {"max_evaluations": 5},
             "selection": {"cycles": 10, "strategies": ["max-sigma"]},
+            "retraining": {"when": "never"},
             "resources": {
                 "address": address,
                 "shards": 1,
@@ -163,16 +168,18 @@ def settled() -> Figures:
     # Idle workers end by themselves after some seconds.
     time.sleep(3.0)
     ours = psutil.Process()
-    of_ray = [child for child in ours.children(recursive=True) if child.is_running()]
+    of_ray = ours.children(recursive=True)
+    workers = [child for child in of_ray if is_worker(child)]
     state = get_state_from_address(ray.get_runtime_context().gcs_address)
     store = get_memory_info_reply(state).store_stats
     return Figures(
         mebibytes(ours),
-        sum(map(mebibytes, of_ray)),
+        sum(mebibytes(child) for child in of_ray if child not in workers),
+        sum(map(mebibytes, workers)),
         store.object_store_bytes_used / MEBI,
         store.num_local_objects,
         n_living_actors(),
-        sum("ray::" in " ".join(command_line(child)) for child in of_ray),
+        len(workers),
     )
 
 
@@ -182,19 +189,22 @@ def n_living_actors() -> int:
 
 
 def mebibytes(process: psutil.Process) -> float:
-    """Memory of a process, its part of shared pages; 0 if it has just ended."""
+    """Anonymous memory of a process; 0 if it has just ended."""
     try:
-        return float(process.memory_full_info().pss) / MEBI
-    except psutil.NoSuchProcess:
+        status = Path(f"/proc/{process.pid}/status").read_text("utf-8")
+    except (FileNotFoundError, ProcessLookupError):
         return 0.0
+    kibibytes = re.search(r"^RssAnon:\s+(\d+) kB$", status, re.MULTILINE)
+    return float(kibibytes[1]) / 1024 if kibibytes else 0.0
 
 
-def command_line(process: psutil.Process) -> list[str]:
-    """Empty if it has just ended."""
+def is_worker(process: psutil.Process) -> bool:
+    """Whether it is a worker of Ray's; its agents on the node have names like those of workers."""
     try:
-        return list(process.cmdline())
+        name = " ".join(process.cmdline())
     except psutil.NoSuchProcess:
-        return []
+        return False
+    return name.startswith("ray::") and not name.strip().endswith("Agent")
 
 
 if __name__ == "__main__":

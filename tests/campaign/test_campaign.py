@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import gc
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from matplotlib.figure import Figure
 from support.event_files import curves
 
 from gpnet_ray import Campaign, IonicOracle, hypothetical_dataset
+from gpnet_ray.actors.gp_worker import GpWorker
+from gpnet_ray.actors.labeller import Labeller
+from gpnet_ray.actors.pool_shard import PoolShard
 from gpnet_ray.campaign.journal import read_journal
 from gpnet_ray.config import Config
 from gpnet_ray.errors import RunFolderError
@@ -193,19 +199,50 @@ def test_the_curves_for_tensorboard_are_the_metrics(finished: Any) -> None:
         assert [v for _, v in read["pick/sigma"]] == pytest.approx(sigma, rel=1e-6)
 
 
-def test_a_finished_run_resumed_changes_nothing(finished: Any, files: Files) -> None:
+def in_this_process() -> tuple[int, int]:
+    """How many figures and how many classes of actors there are."""
+    figures = sum(type(one) is Figure for one in gc.get_objects())
+    return figures, sum(len(kind.__subclasses__()) for kind in (GpWorker, Labeller, PoolShard))
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """The finished run resumed; all that it does is start the actors and draw the report again."""
+
+    result: Any
+    journal_before: list[dict[str, Any]]
+    record_before: dict[str, Any]
+    process_before: tuple[int, int]
+    process_after: tuple[int, int]
+
+
+@pytest.fixture(scope="module")
+def resumed(finished: Any) -> Resumed:
     run_dir = finished.run_dir
     config = Config.model_validate(yaml.safe_load((run_dir / "config.yaml").read_text()))
-    before = read_journal(run_dir / "journal.jsonl")
+    journal = read_journal(run_dir / "journal.jsonl")
     record = json.loads((run_dir / "run.json").read_text())
     dataset = hypothetical_dataset(90, seed=config.seed, progress=NullProgress())
+    gc.collect()
+    before = in_this_process()
     again = Campaign(dataset, config, oracle=IonicOracle()).run(resume=True)
-    after = read_journal(run_dir / "journal.jsonl")
+    return Resumed(again, journal, record, before, in_this_process())
+
+
+def test_a_finished_run_resumed_changes_nothing(
+    finished: Any, files: Files, resumed: Resumed
+) -> None:
+    again, before = resumed.result, resumed.journal_before
+    after = read_journal(finished.run_dir / "journal.jsonl")
     assert [e for e in after[len(before) :] if e["event"] not in ("finished", "asked")] == []
     assert not [e for e in after[len(before) :] if e["event"] == "asked"], "asked the oracle again"
     assert again.metrics.equals(files.metrics)
-    assert json.loads((run_dir / "run.json").read_text()) == record
+    assert json.loads((finished.run_dir / "run.json").read_text()) == resumed.record_before
     assert again.picks.drop(columns="seconds").equals(files.picks.drop(columns="seconds"))
+
+
+def test_one_campaign_after_another_leaves_nothing_in_the_process(resumed: Resumed) -> None:
+    assert resumed.process_after == resumed.process_before
 
 
 def test_other_data_are_not_mixed_into_a_run(finished: Any, files: Files) -> None:
