@@ -11,8 +11,8 @@ from gpnet_ray.types import IntArray
 
 if TYPE_CHECKING:
     from gpnet_ray.data.pool_folder import PoolFile
-    from gpnet_ray.gp.bounded_points import BoundedPoints, Touched
-    from gpnet_ray.gp.messages import Block, PosteriorSnapshot, Proposal
+    from gpnet_ray.gp.bounded_points import BoundedPoints
+    from gpnet_ray.gp.messages import Block, PosteriorSnapshot, Proposal, Touched
     from gpnet_ray.gp.scaling import LatentScaler
 
 __all__ = ["BoundedShard"]

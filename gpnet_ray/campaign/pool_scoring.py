@@ -29,8 +29,7 @@ from gpnet_ray.progress import Progress
 from gpnet_ray.types import FloatArray
 
 if TYPE_CHECKING:
-    from gpnet_ray.gp.bounded_points import Touched
-    from gpnet_ray.gp.messages import Block, PlannedCycle
+    from gpnet_ray.gp.messages import Block, PlannedCycle, Touched
 
 __all__ = ["PoolScoring", "Traffic"]
 

@@ -23,7 +23,7 @@ from gpnet_ray.progress import NullProgress, Progress
 
 if TYPE_CHECKING:
     from gpnet_ray.campaign.surrogate import Surrogate
-    from gpnet_ray.gp.bounded_points import Touched
+    from gpnet_ray.gp.messages import Touched
 
 __all__ = ["PICKING", "PoolPick", "PoolSession"]
 

@@ -27,38 +27,16 @@ from gpnet_ray.gp.first_bounds import FirstBounds, rounded_up
 from gpnet_ray.gp.kernels import kernel_matrix
 from gpnet_ray.gp.linear_algebra import solve_lower
 from gpnet_ray.gp.memory_need import REFINED_AT_ONCE, memory_need
-from gpnet_ray.gp.messages import Block, PosteriorSnapshot, Proposal
+from gpnet_ray.gp.messages import Block, PosteriorSnapshot, Proposal, Touched
 from gpnet_ray.gp.pool_file_bounds import FileBounds
 from gpnet_ray.gp.scaling import LatentScaler
 from gpnet_ray.tensorflow_devices import use_memory_growth
 from gpnet_ray.types import BoundArray, FloatArray
 
-__all__ = ["BoundedPoints", "Touched"]
+__all__ = ["BoundedPoints"]
 
 # Rows of a place: the file's number times this, plus the row in the file.
 _FILE_STRIDE = 1 << 32
-
-
-@dataclass(frozen=True)
-class Touched:
-    """What exact picks have cost so far.
-
-    Attributes:
-        n_points: Candidates of the shard.
-        n_touched: How many of them were ever computed in full.
-        n_computed: Computations in full, of a point that was let go and came back again too.
-    """
-
-    n_points: int
-    n_touched: int
-    n_computed: int
-
-    def __add__(self, other: Touched) -> Touched:
-        return Touched(
-            self.n_points + other.n_points,
-            self.n_touched + other.n_touched,
-            self.n_computed + other.n_computed,
-        )
 
 
 @dataclass

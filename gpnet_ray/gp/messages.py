@@ -12,7 +12,7 @@ from gpnet_ray.errors import InputError
 from gpnet_ray.gp.hyperparameters import Hyperparameters
 from gpnet_ray.types import FloatArray
 
-__all__ = ["Block", "PlannedCycle", "PosteriorSnapshot", "Proposal"]
+__all__ = ["Block", "PlannedCycle", "PosteriorSnapshot", "Proposal", "Touched"]
 
 
 @dataclass(frozen=True)
@@ -103,3 +103,25 @@ class PlannedCycle:
     ids: tuple[str, ...]
     sigmas: tuple[float, ...]
     radius: float | None = None
+
+
+@dataclass(frozen=True)
+class Touched:
+    """What exact picks have cost so far.
+
+    Attributes:
+        n_points: Candidates of the shard.
+        n_touched: How many of them were ever computed in full.
+        n_computed: Computations in full, of a point that was let go and came back again too.
+    """
+
+    n_points: int
+    n_touched: int
+    n_computed: int
+
+    def __add__(self, other: Touched) -> Touched:
+        return Touched(
+            self.n_points + other.n_points,
+            self.n_touched + other.n_touched,
+            self.n_computed + other.n_computed,
+        )

@@ -8,7 +8,7 @@ import sys
 SCRIPT = """
 import sys
 from gpnet_ray.gp.fit_records import FitResult, FitStep
-from gpnet_ray.gp.messages import Block, PlannedCycle, PosteriorSnapshot, Proposal
+from gpnet_ray.gp.messages import Block, PlannedCycle, PosteriorSnapshot, Proposal, Touched
 from gpnet_ray.gp.scaling import LatentScaler
 from gpnet_ray.gp.selection import plan_cycles
 assert FitResult.__module__ == FitStep.__module__ == "gpnet_ray.gp.fit_records"
