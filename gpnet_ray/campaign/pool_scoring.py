@@ -16,7 +16,7 @@ import numpy as np
 import ray
 
 from gpnet_ray.actors.bounded_shard import BoundedShard
-from gpnet_ray.actors.cluster import LOST, connected, kill_actors
+from gpnet_ray.actors.cluster import LOST, connected, kill_actors, remote_class
 from gpnet_ray.actors.gp_worker import GpWorker
 from gpnet_ray.actors.placement import Placement, reserved
 from gpnet_ray.campaign.planning import Planner
@@ -193,7 +193,7 @@ class PoolScoring:
             self._files_of = [[] for _ in self._shards]
             self._deal(files)
         if self._gp is None:
-            gp = ray.remote(GpWorker).options(**place.options("gp"))
+            gp = remote_class(GpWorker).options(**place.options("gp"))
             # No rows measure an error here.
             self._gp = gp.remote((), np.empty((0, self._X.shape[1])), np.empty(0))
         self._shards = [
@@ -204,7 +204,7 @@ class PoolScoring:
 
     def _new_shard(self, place: Placement, number: int) -> Any:
         budget = self._config.resources.shard_memory_mebibytes * _MEBIBYTE
-        shard = ray.remote(BoundedShard).options(**place.options("shard", number))
+        shard = remote_class(BoundedShard).options(**place.options("shard", number))
         files, scaler = self._files_of[number], self._surrogate.scaler
         return shard.remote(files, scaler, budget, self._bounds_dir)
 
