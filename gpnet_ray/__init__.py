@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gpnet_ray.campaign.campaign import Campaign, CampaignResult
+    from gpnet_ray.campaign.pool_session import PoolSession
     from gpnet_ray.campaign.repeats import run_repeats
+    from gpnet_ray.campaign.surrogate import load_surrogate
     from gpnet_ray.campaign.train import train_network
     from gpnet_ray.campaign.validation import validate
     from gpnet_ray.config import Config
@@ -33,10 +35,12 @@ __all__ = [
     "GpnetError",
     "IonicOracle",
     "MaterialsDataset",
+    "PoolSession",
     "Split",
     "__version__",
     "hypothetical_dataset",
     "load_config",
+    "load_surrogate",
     "make_progress",
     "make_split",
     "read_dataset",
@@ -56,9 +60,11 @@ _HOME = {
     "GpnetError": "gpnet_ray.errors",
     "IonicOracle": "gpnet_ray.oracles.ionic",
     "MaterialsDataset": "gpnet_ray.data.dataset",
+    "PoolSession": "gpnet_ray.campaign.pool_session",
     "Split": "gpnet_ray.data.splits",
     "hypothetical_dataset": "gpnet_ray.data.hypothetical_oxides",
     "load_config": "gpnet_ray.config_layers",
+    "load_surrogate": "gpnet_ray.campaign.surrogate",
     "make_progress": "gpnet_ray.progress",
     "make_split": "gpnet_ray.data.splits",
     "read_dataset": "gpnet_ray.data.readers",

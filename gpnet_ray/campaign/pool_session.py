@@ -48,7 +48,7 @@ class PoolSession:
     The actors start with the first pick and stay alive. One that is lost begins again, with the others, from what
     the session knows.
 
-    >>> from gpnet_ray.campaign.pool_session import PoolSession
+    >>> from gpnet_ray import PoolSession
     >>> with PoolSession(surrogate, ["pools/oxides"]) as session:  # doctest: +SKIP
     ...     for pick in session.pick(10):
     ...         session.tell([pick.material_id], [my_dft(pick.material_id)])
