@@ -144,7 +144,10 @@ class Networks:
     ) -> tuple[NetworkState, Retraining]:
         start, training = self._context.config.retraining.start, self._training_again()
         initial = previous.network if start == "warm" else None
-        new, history = self._train(stage, files, labels, initial=initial, training=training)
+        title = f"Training again, {record.strategy}"
+        new, history = self._train(
+            stage, files, labels, initial=initial, training=training, title=title
+        )
         graphs, targets = self._train_set(labels)
         old_mae, new_mae = (
             stage.validation_mae(state, graphs, targets, training=training)
@@ -187,6 +190,7 @@ class Networks:
         *,
         initial: NetworkState | None = None,
         training: TrainingConfig | None = None,
+        title: str = "Training the network",
     ) -> tuple[NetworkState, list[EpochRecord]]:
         graphs, targets = self._train_set(labels)
         dataset, config = self._problem.dataset, self._context.config
@@ -209,6 +213,7 @@ class Networks:
             initial=initial,
             checkpoint=files.training_checkpoint,
             tensorboard=files.tensorboard,
+            title=title,
         )
 
     def _drop_checkpoint_unless_of(self, fingerprint: str, files: NetworkFiles) -> None:

@@ -84,6 +84,7 @@ class NetworkStage:
         initial: NetworkState | None = None,
         checkpoint: Path | None = None,
         tensorboard: Path | None = None,
+        title: str = "Training the network",
     ) -> tuple[NetworkState, list[EpochRecord]]:
         """Train on labelled crystals; returns the best network and a record an epoch.
 
@@ -97,6 +98,7 @@ class NetworkStage:
             checkpoint: File in which the state of the training is kept; where it is there already, training
                 goes on from it. Remove it once the network is safe.
             tensorboard: Folder in which the curves are written for TensorBoard, epoch by epoch.
+            title: What progress calls it.
 
         Raises:
             InputError: the checkpoint is damaged or of another training.
@@ -111,6 +113,7 @@ class NetworkStage:
                 initial=initial,
                 checkpoint=checkpoint,
                 tensorboard=tensorboard,
+                title=title,
             )
         )
 
@@ -136,6 +139,7 @@ class NetworkStage:
         initial: NetworkState | None,
         checkpoint: Path | None,
         tensorboard: Path | None,
+        title: str,
     ) -> tuple[NetworkState, list[EpochRecord]]:
         earlier = load_checkpoint(checkpoint) if checkpoint and checkpoint.is_file() else None
         history = list(earlier.history) if earlier else []
@@ -156,7 +160,7 @@ class NetworkStage:
                 curves = TensorBoardCurves(tensorboard, first_epoch=len(history) + 1)
                 record.append(stack.enter_context(curves).add)
             task = stack.enter_context(
-                self._progress.task("Training the network", total=training.epochs, unit="epochs")
+                self._progress.task(title, total=training.epochs, unit="epochs")
             )
             task.advance(len(history))
             record.append(lambda epoch: task.advance(note=_epoch_note(epoch, unit)))

@@ -30,7 +30,7 @@ def audit(surrogate: Surrogate, pool: PoolFolder, picks: Sequence[str], *, seed:
     P = surrogate.scaler.transform(np.stack([found[i] for i in picks]))
     X = np.concatenate([surrogate.scaler.transform(surrogate.latents), P])
     n = len(surrogate.ids)
-    K = h.amplitude**2 * np.exp(-cdist(X, X) / h.length_scale)
+    K = h.amplitude**2 * np.exp(-cdist(X, X) / h.lengths[0])
     L = cholesky(K + h.noise_std**2 * np.eye(len(X)), lower=True)
     beaten, starts = 0, np.cumsum([0, *(file.rows for file in pool.files)])
     for pick in range(0, len(picks), EVERY):
@@ -44,7 +44,7 @@ def audit(surrogate: Surrogate, pool: PoolFolder, picks: Sequence[str], *, seed:
         candidates = surrogate.scaler.transform(np.concatenate(latents))
         known = n + pick
         both = np.concatenate([X[known : known + 1], candidates])
-        cross = h.amplitude**2 * np.exp(-cdist(X[:known], both) / h.length_scale)
+        cross = h.amplitude**2 * np.exp(-cdist(X[:known], both) / h.lengths[0])
         V = solve_triangular(L[:known, :known], cross, lower=True)
         variance = h.amplitude**2 - np.einsum("nm,nm->m", V, V)
         taken = np.isin(ids, picks[: pick + 1])

@@ -28,7 +28,7 @@ TILE = 8192
 def scikit_learn(surrogate: Surrogate, pool: PoolFolder) -> float:
     """``GaussianProcessRegressor.predict(return_std=True)``; seconds."""
     h = surrogate.hyperparameters
-    kernel = ConstantKernel(h.amplitude**2) * Matern(h.length_scale, nu=0.5)
+    kernel = ConstantKernel(h.amplitude**2) * Matern(h.lengths[0], nu=0.5)
     process = GaussianProcessRegressor(kernel, alpha=h.noise_std**2, optimizer=None)
     process.fit(surrogate.scaler.transform(surrogate.latents), surrogate.labels - h.mean)
     return _seconds(lambda X: process.predict(X, return_std=True), surrogate, pool)
@@ -37,7 +37,7 @@ def scikit_learn(surrogate: Surrogate, pool: PoolFolder) -> float:
 def tensorflow_probability(surrogate: Surrogate, pool: PoolFolder) -> float:
     """``GaussianProcessRegressionModel.precompute_regression_model`` with ``mean`` and ``stddev``; seconds."""
     h = surrogate.hyperparameters
-    kernel = tfp.math.psd_kernels.MaternOneHalf(np.float64(h.amplitude), np.float64(h.length_scale))
+    kernel = tfp.math.psd_kernels.MaternOneHalf(np.float64(h.amplitude), np.float64(h.lengths[0]))
     X = surrogate.scaler.transform(surrogate.latents)
     model = tfp.distributions.GaussianProcessRegressionModel.precompute_regression_model(
         kernel,
@@ -48,12 +48,12 @@ def tensorflow_probability(surrogate: Surrogate, pool: PoolFolder) -> float:
         mean_fn=lambda _: np.float64(h.mean),
     )
 
-    @tf.function(reduce_retracing=True)
     def predict(points: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         there = model.copy(index_points=points)
         return there.mean(), there.stddev()
 
-    return _seconds(lambda tile: predict(tf.constant(tile)), surrogate, pool)
+    compiled = tf.function(predict, reduce_retracing=True)
+    return _seconds(lambda tile: compiled(tf.constant(tile)), surrogate, pool)
 
 
 def _seconds(

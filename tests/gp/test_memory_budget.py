@@ -84,9 +84,7 @@ def test_a_shard_stays_within_its_budget(tmp_path):
     each = enough.active // enough.most_active
     budget = enough.total - enough.active + FEWEST_ACTIVE * each
     command = [sys.executable, "-c", SHARD, str(tmp_path), str(budget), str(n_labels)]
-    done = subprocess.run(
-        [*command, json.dumps(sizes)], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([*command, json.dumps(sizes)], capture_output=True, text=True, check=True)
     measured = json.loads(done.stdout.splitlines()[-1])
     assert measured["need"] <= budget
     # The posterior and the planning beside it are another actor's; here they come on top: a factor with its
