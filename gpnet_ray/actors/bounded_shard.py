@@ -51,6 +51,8 @@ class BoundedShard:
         """Score by a posterior of at most ``reserve`` labels from now on; says what memory that needs."""
         from gpnet_ray.gp.bounded_points import BoundedPoints
 
+        # What was there before gives its memory back first.
+        self._since_reset = None
         self._since_reset = BoundedPoints(
             snapshot,
             labelled,
@@ -70,6 +72,11 @@ class BoundedShard:
         """Let the pool grow; :meth:`first_bounds` has to follow. Says what memory is needed now."""
         self._points.add(files)
         self._files += tuple(files)
+        return str(self._points.need)
+
+    def reserve_more(self, reserve: int) -> str:
+        """Have room for more labels without losing a bound. Says what memory is needed now."""
+        self._points.reserve_more(reserve)
         return str(self._points.need)
 
     def propose(self, limit: int) -> Proposal:

@@ -36,7 +36,7 @@ __all__ = ["PoolScoring", "Traffic"]
 T = TypeVar("T")
 _MEBIBYTE = 1 << 20
 _RESERVE_STEP = 256
-"""Shards begin again when their room for labels is full, so it grows by steps."""
+"""Room for labels grows by so many at a time: what is kept exact has to be computed again then."""
 
 
 @dataclass(frozen=True)
@@ -102,13 +102,16 @@ class PoolScoring:
         """Have the actors know this, with room for at least ``reserve`` labels in all."""
         self._start(known.files)
         follows = (
-            self._reserve >= reserve
+            self._reserve > 0
             and list(self._assumed) == list(known.points)[: len(self._assumed)]
             and self._withdrawn <= known.withdrawn
         )
+        room = max(-(-reserve // _RESERVE_STEP) * _RESERVE_STEP, self._reserve)
         if not follows:
-            steps = -(-reserve // _RESERVE_STEP)
-            self._begin(max(steps * _RESERVE_STEP, self._reserve))
+            self._begin(room)
+        elif room > self._reserve:
+            self._say_memory(ray.get([shard.reserve_more.remote(room) for shard in self._shards]))
+            self._reserve = room
         self._grow(known.files)
         gone = sorted(known.withdrawn - self._withdrawn)
         if gone:

@@ -6,13 +6,13 @@ on, and is either whole or not there.
 
 from __future__ import annotations
 
-import os
 from hashlib import sha256
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 
-from gpnet_ray.errors import DataError
+from gpnet_ray.errors import DataError, InputError
 from gpnet_ray.types import BoundArray
 
 __all__ = ["load_bounds", "save_bounds"]
@@ -21,13 +21,26 @@ _DIGEST_BYTES = 32
 
 
 def save_bounds(folder: Path, key: str, bounds: BoundArray) -> None:
-    """Write the bounds of one file of a pool, under a key of all that they depend on."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the bounds of one file of a pool, under a key of all that they depend on.
+
+    Raises:
+        InputError: they cannot be written there.
+    """
     content = np.ascontiguousarray(bounds, dtype="<f4").tobytes()
     path = _path(folder, key)
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
-    partial.write_bytes(sha256(content).digest() + content)
-    partial.replace(path)
+    # Shards on several machines may write the same bounds.
+    partial = path.with_name(f"{path.name}.partial-{uuid4().hex}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.write_bytes(sha256(content).digest() + content)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"first bounds cannot be kept in {folder}: {error}; make room, or name another folder (--bounds-dir)"
+        ) from None
 
 
 def load_bounds(folder: Path, key: str, *, rows: int) -> BoundArray | None:

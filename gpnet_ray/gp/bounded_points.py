@@ -26,7 +26,7 @@ from gpnet_ray.gp.buffers import GrowingFactor
 from gpnet_ray.gp.first_bounds import FirstBounds, rounded_up
 from gpnet_ray.gp.kernels import kernel_matrix
 from gpnet_ray.gp.linear_algebra import solve_lower
-from gpnet_ray.gp.memory_need import REFINED_AT_ONCE, memory_need
+from gpnet_ray.gp.memory_need import MOST_ACTIVE, REFINED_AT_ONCE, MemoryNeed, memory_need
 from gpnet_ray.gp.messages import Block, PosteriorSnapshot, Proposal, Touched
 from gpnet_ray.gp.pool_file_bounds import FileBounds
 from gpnet_ray.gp.scaling import LatentScaler
@@ -63,6 +63,8 @@ class BoundedPoints:
         DataError: a file of the pool is damaged.
     """
 
+    _active: ActivePoints
+
     def __init__(
         self,
         snapshot: PosteriorSnapshot,
@@ -87,6 +89,7 @@ class BoundedPoints:
         self._first = FirstBounds(snapshot.hyperparameters, snapshot.X, jitter=snapshot.jitter)
         self._files: list[_OpenFile] = []
         self._n_computed = 0
+        self._gave_all = False
         self._open(files)
 
     def __len__(self) -> int:
@@ -98,8 +101,22 @@ class BoundedPoints:
         Raises:
             InputError: the budget is too small for so many.
         """
+        self._gave_all = False
         self._put_back(np.arange(len(self._active)))
         self._open(files)
+
+    def reserve_more(self, reserve: int) -> None:
+        """Have room for more labels; every bound stays, since variances only fall.
+
+        Raises:
+            InputError: the budget is too small for so many.
+        """
+        need = memory_need(len(self), reserve, budget=self._memory_budget)
+        self._put_back(np.arange(len(self._active)))
+        self.need, self._reserve = need, reserve
+        factor = GrowingFactor(reserve)
+        factor.append(tf.zeros((len(self._L), 0), tf.float64), self._L.read())
+        self._L, self._active = factor, self._no_points(need)
 
     def first_bounds(self) -> Iterator[int]:
         """Bound every point that has no bound yet, file by file.
@@ -131,16 +148,16 @@ class BoundedPoints:
     def propose(self, limit: int) -> Proposal:
         """Name the ``limit`` points of largest variance, exactly, and a bound on all others.
 
+        Fewer are named where the memory is too small to keep as many exact.
+
         Raises:
-            InputError: a limit below 1, or more than can be kept exact.
+            InputError: a limit below 1; more are asked for than could be named, when as many as could be named
+                were just now.
         """
         if limit < 1:
             raise InputError(f"a proposal of {limit} candidates is none; ask for at least 1")
-        if limit > self.need.most_active and len(self) > self.need.most_active:
-            raise InputError(
-                f"{limit} exact candidates of one shard are needed and {self.need.most_active} fit into its memory;"
-                " raise resources.shard_memory_mebibytes, take more shards, or ask for smaller batches"
-            )
+        self._make_room(limit)
+        limit = min(limit, self.need.most_active)
         self._refine(limit)
         rows = self._descending()
         chosen, others = np.sort(rows[:limit]), rows[limit:]
@@ -152,6 +169,28 @@ class BoundedPoints:
             V=self._active.columns(chosen),
         )
 
+    def _make_room(self, limit: int) -> None:
+        """Have room for as many exact candidates, or for as many as the budget allows.
+
+        Raises:
+            InputError: those that it allows did not help.
+        """
+        most = self.need.most_active
+        if limit <= most or len(self) <= most:
+            return
+        need = self._memory_need(most_active=min(limit, len(self)))
+        if need.most_active > most:
+            self._put_back(np.arange(len(self._active)))
+            self.need, self._active = need, self._no_points(need)
+        elif self._gave_all:
+            raise InputError(
+                f"the {most} candidates of largest σ that a shard can keep exact in {need.budget >> 20} MiB are"
+                " not enough to be certain of the next picks: the batch is larger, or more of them are equally"
+                " uncertain; raise resources.shard_memory_mebibytes, take more shards (resources.shards) or"
+                " smaller batches"
+            )
+        self._gave_all = limit > self.need.most_active
+
     def largest_sigma(self) -> float | None:
         """Largest standard deviation of an observation of what can still be picked; ``None``: nothing."""
         self._refine(1)
@@ -161,6 +200,7 @@ class BoundedPoints:
 
     def withdraw(self, ids: Sequence[str]) -> None:
         """Never offer these; ids of other shards are passed over."""
+        self._gave_all = False
         self._withdrawn.update(ids)
         self._drop(ids)
 
@@ -172,14 +212,15 @@ class BoundedPoints:
         """
         if len(self._L) + len(block) > self._reserve:
             raise InputError(
-                f"{len(self._L) + len(block)} labels came to a shard that has room for {self._reserve}; reset it"
-                " with a larger reserve"
+                f"{len(self._L) + len(block)} labels came to a shard that has room for {self._reserve}; make"
+                " more with reserve_more"
             )
         if len(block.V) != len(self._L):
             raise InputError(
                 f"a block for {len(block.V)} labelled points came to a shard that knows {len(self._L)}; give it the"
                 " blocks in the order of their commits, or reset it"
             )
+        self._gave_all = False
         self._labelled.update(block.ids)
         self._drop(block.ids)
         self._active.absorb(block)
@@ -196,10 +237,17 @@ class BoundedPoints:
         self.need = memory_need(n_points, self._reserve, budget=self._memory_budget)
         """What the shard needs; known before anything is computed."""
         self._files += [_OpenFile(file, MappedLatents(file), None) for file in files]
-        self._active = ActivePoints(
+        self._active = self._no_points(self.need)
+
+    def _memory_need(self, *, most_active: int = MOST_ACTIVE) -> MemoryNeed:
+        budget = self._memory_budget
+        return memory_need(len(self), self._reserve, budget=budget, most_active=most_active)
+
+    def _no_points(self, need: MemoryNeed) -> ActivePoints:
+        return ActivePoints(
             self._hyperparameters,
             width=self._X.shape[1],
-            most=self.need.most_active,
+            most=need.most_active,
             n_labelled=len(self._X),
             reserve=self._reserve,
         )

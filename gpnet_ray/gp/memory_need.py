@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from gpnet_ray.errors import InputError
 
-__all__ = ["FEWEST_ACTIVE", "MemoryNeed", "memory_need"]
+__all__ = ["FEWEST_ACTIVE", "MOST_ACTIVE", "REFINED_AT_ONCE", "MemoryNeed", "memory_need"]
 
 FEWEST_ACTIVE = 1024
 """Candidates that a shard must be able to keep exact: what it offers in a round of planning."""
-_MOST_ACTIVE = 8192
+MOST_ACTIVE = 8192
+"""Candidates that it keeps exact as long as no more are asked for: what more would save is not worth its memory."""
 
 REFINED_AT_ONCE = 1024
 """Candidates whose variances are computed in full at once."""
@@ -59,13 +60,16 @@ class MemoryNeed:
         return f"{mebibytes[0]} of {mebibytes[1]} MiB ({self.most_active} candidates kept exact)"
 
 
-def memory_need(n_points: int, n_labels: int, *, budget: int) -> MemoryNeed:
+def memory_need(
+    n_points: int, n_labels: int, *, budget: int, most_active: int = MOST_ACTIVE
+) -> MemoryNeed:
     """Divide a budget: all points and the factor first, then as many exact candidates as there is room for.
 
     Args:
         n_points: Of the shard.
         n_labels: Largest number of labels that the posterior will have.
         budget: In bytes.
+        most_active: How many exact candidates are worth having.
 
     Raises:
         InputError: it cannot be done with so little.
@@ -73,7 +77,7 @@ def memory_need(n_points: int, n_labels: int, *, budget: int) -> MemoryNeed:
     points, factor = _BYTES_A_POINT * n_points, _FACTORS * 8 * n_labels**2
     working = _TILE_COPIES * 8 * n_labels * REFINED_AT_ONCE + _FIRST_BOUNDS_BYTES
     each = _ACTIVE_COPIES * 8 * max(1, n_labels)
-    most_active = min(_MOST_ACTIVE, (budget - points - factor - working) // each)
+    most_active = min(most_active, (budget - points - factor - working) // each)
     if most_active < FEWEST_ACTIVE:
         least = points + factor + working + FEWEST_ACTIVE * each
         raise InputError(

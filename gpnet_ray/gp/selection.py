@@ -89,14 +89,15 @@ def plan_cycles(
     candidates = CandidateSet(posterior, proposals, order=order)
     plan: list[PlannedCycle] = []
     while len(plan) < cycles and np.count_nonzero(candidates.free) >= batch_size:
-        cycle = plan_one(candidates, batch_size)
+        cycle = plan_one(candidates, batch_size, len(plan) + 1 == cycles)
         if cycle is None:
             break
         plan.append(cycle)
     return tuple(plan)
 
 
-_PlanOne = Callable[["CandidateSet", int], PlannedCycle | None]
+_PlanOne = Callable[["CandidateSet", int, bool], PlannedCycle | None]
+"""Plans a batch of a size; told whether it is the last, after which nobody asks how variances fell."""
 
 
 def _planner(strategy: str, distance_cutoff: float | None) -> _PlanOne:
@@ -105,7 +106,9 @@ def _planner(strategy: str, distance_cutoff: float | None) -> _PlanOne:
             raise InputError(
                 f"strategy 'distance' needs a positive distance_cutoff (scaled latent space), got {distance_cutoff}"
             )
-        return lambda candidates, size: _distance_cycle(candidates, size, distance_cutoff)
+        return lambda candidates, size, is_last: _distance_cycle(
+            candidates, size, distance_cutoff, is_last
+        )
     return {"max-sigma": _max_sigma_cycle, "top-k": _top_k_cycle, "random": _ordered_cycle}[
         strategy
     ]
@@ -123,7 +126,9 @@ def _check_pool(
         )
 
 
-def _max_sigma_cycle(candidates: CandidateSet, batch_size: int) -> PlannedCycle | None:
+def _max_sigma_cycle(
+    candidates: CandidateSet, batch_size: int, _is_last: bool
+) -> PlannedCycle | None:
     picks, sigmas = [], []
     for _ in range(batch_size):
         best = _first_of_largest(candidates)
@@ -135,12 +140,16 @@ def _max_sigma_cycle(candidates: CandidateSet, batch_size: int) -> PlannedCycle 
     return PlannedCycle(ids=tuple(candidates.ids[p] for p in picks), sigmas=tuple(sigmas))
 
 
-def _top_k_cycle(candidates: CandidateSet, batch_size: int) -> PlannedCycle | None:
+def _top_k_cycle(candidates: CandidateSet, batch_size: int, is_last: bool) -> PlannedCycle | None:
     picks = _descending(candidates)[:batch_size]
-    return _taken_together(candidates, picks) if _is_certain(candidates, picks) else None
+    if not _is_certain(candidates, picks):
+        return None
+    return _taken_together(candidates, picks, is_last=is_last)
 
 
-def _ordered_cycle(candidates: CandidateSet, batch_size: int) -> PlannedCycle | None:
+def _ordered_cycle(
+    candidates: CandidateSet, batch_size: int, _is_last: bool
+) -> PlannedCycle | None:
     picks = candidates.next_in_order(batch_size)
     if len(picks) < batch_size:
         return None
@@ -152,7 +161,7 @@ def _ordered_cycle(candidates: CandidateSet, batch_size: int) -> PlannedCycle | 
 
 
 def _distance_cycle(
-    candidates: CandidateSet, batch_size: int, cutoff: float
+    candidates: CandidateSet, batch_size: int, cutoff: float, is_last: bool
 ) -> PlannedCycle | None:
     descending = _descending(candidates)
     picks, radius = _spread_out(candidates.X, descending, batch_size, cutoff), cutoff
@@ -164,7 +173,7 @@ def _distance_cycle(
         picks, radius = _with_largest_radius(candidates.X, descending, batch_size, cutoff)
     if not _is_certain(candidates, picks):
         return None
-    return _taken_together(candidates, picks, radius=radius)
+    return _taken_together(candidates, picks, radius=radius, is_last=is_last)
 
 
 def _spread_out(
@@ -199,10 +208,14 @@ def _with_largest_radius(
 
 
 def _taken_together(
-    candidates: CandidateSet, picks: Sequence[int], *, radius: float | None = None
+    candidates: CandidateSet,
+    picks: Sequence[int],
+    *,
+    radius: float | None = None,
+    is_last: bool,
 ) -> PlannedCycle:
     sigmas = tuple(candidates.sigma(pick) for pick in picks)
-    for pick in picks:
+    for pick in () if is_last else picks:
         candidates.take(pick)
     return PlannedCycle(tuple(candidates.ids[p] for p in picks), sigmas, radius)
 

@@ -15,7 +15,7 @@ from gpnet_ray.data.pool_folder import PoolFile
 from gpnet_ray.errors import InputError
 from gpnet_ray.gp.bounded_points import BoundedPoints
 from gpnet_ray.gp.hyperparameters import Hyperparameters
-from gpnet_ray.gp.memory_need import FEWEST_ACTIVE, memory_need
+from gpnet_ray.gp.memory_need import FEWEST_ACTIVE, MOST_ACTIVE, memory_need
 from gpnet_ray.gp.posterior import Posterior
 from gpnet_ray.gp.scaling import LatentScaler
 from gpnet_ray.gp.selection import plan_cycles
@@ -255,9 +255,44 @@ def test_an_interrupted_computation_of_bounds_goes_on(pool, expected, tmp_path):
 def test_a_budget_that_is_too_small_is_refused_at_once(pool):
     with pytest.raises(InputError, match=r"needs \d+ MiB for up to 400 labels and may use 10 MiB"):
         pool.shards(1, memory_budget=10 << 20)
+
+
+def test_no_more_are_offered_than_can_be_kept_exact_and_asking_again_says_so(pool):
     (shard,) = pool.shards(1, memory_budget=least_budget(1))
-    with pytest.raises(InputError, match=r"1100 exact candidates .* 1024 fit"):
-        shard.propose(1100)
+    assert len(shard.propose(5000)) == FEWEST_ACTIVE
+    with pytest.raises(InputError, match=r"1024 candidates .* raise resources.shard_memory"):
+        shard.propose(5000)
+    # That was about the same candidates; after the next label it is another question.
+    shard.withdraw(pool.ids[:1])
+    assert len(shard.propose(5000)) == FEWEST_ACTIVE
+
+
+def test_candidates_that_are_equally_uncertain_are_picked_by_id_however_many_they_are(tmp_path):
+    # More of them than a shard keeps exact of itself: all have the prior's variance.
+    n, h = MOST_ACTIVE + 500, Hyperparameters("rbf", 1.0, 1e-3, 0.1, 0.0)
+    places = np.arange(2 * n, dtype=np.float32).reshape(n, 2)
+    file = write_file(tmp_path / "equal.arrow", [f"e-{row:05d}" for row in range(n)], places)
+    posterior = Posterior(h, ["known"], np.full((1, 2), -9.0), np.zeros(1))
+    scaler = LatentScaler("none", "none", (0.0, 0.0), (1.0, 1.0), None)
+    how = {"scaler": scaler, "reserve": 20, "memory_budget": ENOUGH}
+    shard = BoundedPoints(posterior.snapshot(), ["known"], [file], **how)
+    assert sum(shard.first_bounds()) == n
+    for limit in (1024, 4 * 1024, 16 * 1024):
+        plan = plan_cycles(posterior, [shard.propose(limit)], strategy="max-sigma", cycles=3)
+        if plan:
+            break
+    assert [cycle.ids for cycle in plan] == [("e-00000",), ("e-00001",), ("e-00002",)]
+
+
+def test_room_for_more_labels_is_made_without_losing_a_bound(pool, expected):
+    (shard,) = pool.shards(1, reserve=N_LABELLED + 50)
+    posterior = pool.posterior()
+    first, _ = pick(pool, [shard], 50, posterior=posterior)
+    before = shard.touched()
+    shard.reserve_more(N_LABELLED + 150)
+    second, _ = pick(pool, [shard], 100, posterior=posterior)
+    assert first + second == expected[0]
+    assert shard.touched().n_touched >= before.n_touched
 
 
 def test_blocks_come_in_order_and_no_more_than_there_is_room_for(pool):

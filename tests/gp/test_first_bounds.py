@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.linalg import solve_triangular
 
-from gpnet_ray.errors import DataError
+from gpnet_ray.errors import DataError, InputError
 from gpnet_ray.gp.bound_files import load_bounds, save_bounds
 from gpnet_ray.gp.first_bounds import FirstBounds, rounded_up
 from gpnet_ray.gp.kernels import gram_matrix, kernel_matrix
@@ -20,6 +20,20 @@ def variances(hyperparameters, X, X_new) -> np.ndarray:
     cross = kernel_matrix(hyperparameters, X, X_new).numpy()
     V = solve_triangular(np.linalg.cholesky(K), cross, lower=True)
     return hyperparameters.amplitude**2 - (V**2).sum(axis=0)
+
+
+def test_bounds_hold_with_a_length_scale_a_dimension(problem_like):
+    lengths = (0.3, 1.0, 2.5, 9.0)
+    problem = problem_like(n_train=60, n_pool=300, length_scale=lengths)
+    exact = variances(problem.hyperparameters, problem.train_X, problem.pool_X)
+    bounds = FirstBounds(problem.hyperparameters, problem.train_X, rows=10).of(problem.pool_X)
+    assert (bounds >= exact).all()
+
+
+def test_a_folder_that_cannot_be_written_is_named_with_what_to_do(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot be kept in .*name another folder"):
+        save_bounds(tmp_path / "file", "key", np.zeros(3, np.float32))
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
