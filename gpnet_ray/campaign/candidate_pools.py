@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from gpnet_ray.campaign.surrogate import Surrogate
@@ -36,27 +36,24 @@ class CandidatePools:
         """How many points there are, labelled ones too."""
         return sum(pool.n_points for pool in self._pools)
 
-    def add(self, path: Path | str) -> PoolFolder:
-        """Take in one more folder.
+    def opened(self, paths: Sequence[Path | str]) -> tuple[PoolFolder, ...]:
+        """Look at more folders, which fit the surrogate and the pools that are here; none is taken in yet.
 
         Raises:
-            DataError: there is no pool, or one of its files is missing.
-            InputError: latents of another network, layer or width, or ids that are here already; nothing
-                has been taken in then.
+            DataError: there is no pool, one of its files is missing or damaged, or it has ids that another
+                one has.
+            InputError: latents of another network, layer or width.
         """
         # Shards look for the files from a folder of their own.
-        pool = PoolFolder.open(Path(path).resolve())
-        _check_fits(pool, self._surrogate)
-        self._pools.append(pool)
-        # The ids of one pool are unique; whoever wrote it has seen to that.
-        repeated = repeated_ids(self._id_columns) if len(self._pools) > 1 else []
-        if repeated:
-            self._pools.pop()
-            raise DataError(
-                f"{pool.path} has ids that another of the pools has, too: {name_some(repeated)}; name each"
-                " pool once, or build it with ids of its own"
-            )
-        return pool
+        new = tuple(PoolFolder.open(Path(path).resolve()) for path in paths)
+        for pool in new:
+            _check_fits(pool, self._surrogate)
+        self._check_ids((*self._pools, *new))
+        return new
+
+    def take(self, pools: Iterable[PoolFolder]) -> None:
+        """Take in what :meth:`opened` has looked at."""
+        self._pools += pools
 
     def scaled(self, ids: Collection[str]) -> dict[str, FloatArray]:
         """Scaled latents (d,) of those ids that are in one of the pools, in the order of ``ids``."""
@@ -70,15 +67,26 @@ class CandidatePools:
         return {i: found[i] for i in wanted if i in found}
 
     def among(self, ids: Collection[str], pool: PoolFolder) -> set[str]:
-        """Those ids that are in one of the pools."""
+        """Those ids that are in a pool."""
         wanted = list(ids)
         return {i for file in pool.files for i in MappedLatents(file).rows_of(wanted)}
 
     def _files(self) -> Iterator[PoolFile]:
         return (file for pool in self._pools for file in pool.files)
 
-    def _id_columns(self) -> Iterator[object]:
-        return (MappedLatents(file).id_column for file in self._files())
+    def _check_ids(self, pools: Sequence[PoolFolder]) -> None:
+        # The ids of one pool are unique; whoever wrote it has seen to that.
+        if len(pools) < 2:
+            return
+        repeated = repeated_ids(
+            lambda: (MappedLatents(file).id_column for pool in pools for file in pool.files)
+        )
+        if repeated:
+            holders = (str(pool.path) for pool in pools if self.among(repeated[:1], pool))
+            raise DataError(
+                f"{' and '.join(holders)} have the same ids: {name_some(repeated)}; name each pool once, or"
+                " build it with ids of its own"
+            )
 
 
 def _check_fits(pool: PoolFolder, surrogate: Surrogate) -> None:

@@ -87,8 +87,7 @@ class PoolSession:
         self._config, self._progress = config or Config(), progress or NullProgress()
         self._unit = surrogate.network.unit
         self._state = PoolState(surrogate)
-        for pool in pools:
-            self.add(pool)
+        self._take_in(tuple(pools))
         if not self._state.n_points:
             raise InputError("there is no candidate to pick from; name at least one pool")
         told = dict(labels or {})
@@ -138,7 +137,7 @@ class PoolSession:
             batch_size: How many ``top-k`` and ``distance`` pick without seeing each other; left out: all.
 
         Raises:
-            InputError: fewer candidates are left, or shards have too little memory.
+            InputError: ``n`` is below 1, fewer candidates are left, or shards have too little memory.
             ClusterError: the cluster does not give what was asked for, or actors were lost again and again.
         """
         known = self._checked(n, strategy, batch_size)
@@ -181,13 +180,10 @@ class PoolSession:
         """Let the pool grow by a folder; how many points it has.
 
         Raises:
-            DataError: it is no pool, or has ids that are here already.
+            DataError: it is no pool or a damaged one, or has ids that are here already; the session is as it was then.
             InputError: latents of another network, layer or width.
         """
-        folder = self._state.add(pool)
-        if folder.kind == DRAWN:
-            self._progress.line(f"{folder.path}: points that were drawn at random, of no crystal")
-        return folder.n_points
+        return self._take_in([pool])
 
     def touched(self) -> Touched | None:
         """How many candidates the picks have computed in full; ``None`` before the first pick.
@@ -200,6 +196,15 @@ class PoolSession:
         """Rounds of messages that the picks took so far, and their bytes."""
         return self._scoring.traffic
 
+    def _take_in(self, pools: Sequence[Path | str]) -> int:
+        folders = self._state.add(pools)
+        for folder in folders:
+            if folder.kind == DRAWN:
+                self._progress.line(
+                    f"{folder.path}: points that were drawn at random, of no crystal"
+                )
+        return sum(folder.n_points for folder in folders)
+
     def _checked(self, n: int, strategy: str, batch_size: int | None) -> Strategy:
         known = next((s for s in PICKING if s == strategy), None)
         if known is None:
@@ -209,7 +214,9 @@ class PoolSession:
             raise InputError(f"strategy {strategy!r} does not pick from a pool: {hint}")
         if batch_size is not None and batch_size < 1:
             raise InputError(f"a batch of {batch_size} picks: it has to be at least 1")
-        if not 1 <= n <= self.n_free:
+        if n < 1:
+            raise InputError(f"{n} picks asked for; ask for at least 1")
+        if n > self.n_free:
             raise InputError(
                 f"{n} picks asked for, and {self.n_free} candidates are left; ask for fewer or add a pool"
             )

@@ -73,11 +73,14 @@ class PoolState:
             self._pools.files, dict(self._points), dict(self._labels), frozenset(self._withdrawn)
         )
 
-    def add(self, path: Path | str) -> PoolFolder:
-        """Take in a pool."""
-        pool = self._pools.add(path)
-        self._not_free |= self._pools.among(self._known_before, pool)
-        return pool
+    def add(self, paths: Sequence[Path | str]) -> tuple[PoolFolder, ...]:
+        """Take in pools, all or none. See :meth:`PoolSession.add`."""
+        pools = self._pools.opened(paths)
+        labelled = [self._pools.among(self._known_before, pool) for pool in pools]
+        # What reads files is done: none can be damaged from here on.
+        self._pools.take(pools)
+        self._not_free.update(*labelled)
+        return pools
 
     def tell(self, ids: Sequence[str], y: Sequence[float]) -> int:
         """Take in labels; how many were new. See :meth:`PoolSession.tell`."""

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import ray
 from support.pools import LABELLED, DenseLoop, hand_made_surrogate, truth, write_pool
 
+from gpnet_ray.campaign import candidate_pools
 from gpnet_ray.campaign.pool_session import PoolPick, PoolSession
 from gpnet_ray.campaign.surrogate import Surrogate
 from gpnet_ray.config_layers import load_config
+from gpnet_ray.data.unique_ids import repeated_ids
 from gpnet_ray.errors import ClusterError, DataError, InputError
 from gpnet_ray.progress import NullProgress
 
@@ -136,7 +140,7 @@ def test_a_pool_that_joins_later_is_picked_from_as_if_it_had_been_there(
     session: PoolSession, dense: DenseLoop, pools: tuple[Path, Path]
 ) -> None:
     assert session.add(pools[1]) == len(MORE)
-    with pytest.raises(DataError, match="has ids that another of the pools has, too"):
+    with pytest.raises(DataError, match="have the same ids: a-0000"):
         session.add(pools[0])
     grown = DenseLoop(dense.surrogate, [*FIRST, *MORE], dense.known, dense.gone)
     picks = session.pick(8)
@@ -202,6 +206,8 @@ def test_picks_that_cannot_be_made_are_refused_before_anything_is_started(
     session = PoolSession(surrogate, pools, CONFIG, withdrawn=["a-0003", "b-0004"])
     with pytest.raises(InputError, match="2999 picks asked for, and 2998 candidates are left"):
         session.pick(2999)
+    with pytest.raises(InputError, match="0 picks asked for; ask for at least 1"):
+        session.pick(0)
     with pytest.raises(InputError, match="'random' does not pick from a pool: it looks at no"):
         session.pick(1, strategy="random")
     with pytest.raises(InputError, match="did you mean 'distance'"):
@@ -212,6 +218,41 @@ def test_picks_that_cannot_be_made_are_refused_before_anything_is_started(
         session.withdraw(["a-0005", "elsewhere"])
     with pytest.raises(InputError, match="no candidate to pick from"):
         PoolSession(surrogate, [], CONFIG)
+
+
+def test_of_a_damaged_pool_nothing_is_taken_in_and_its_good_copy_can_join(
+    surrogate: Surrogate, pools: tuple[Path, Path], tmp_path: Path
+) -> None:
+    session = PoolSession(surrogate, pools[1:], CONFIG)
+    damaged = Path(shutil.copytree(pools[0], tmp_path / "a"))
+    last = sorted(damaged.glob("*.arrow"))[-1]
+    last.write_bytes(last.read_bytes()[:-8] + bytes(8))
+    with pytest.raises(DataError, match="is damaged"):
+        session.add(damaged)
+    assert session.n_free == len(MORE)
+    # 20 of them have a label of the surrogate's.
+    assert session.add(pools[0]) == len(FIRST)
+    assert session.n_free == len(MORE) + len(FIRST) - 20
+
+
+def test_ids_of_all_pools_are_compared_once_however_many_there_are(
+    surrogate: Surrogate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = [write_pool(tmp_path / name, [name], surrogate) for name in "abcd"]
+    compared: list[int] = []
+
+    def counted(columns: Callable[[], Iterable[pa.Array]]) -> list[str]:
+        compared.append(len(list(columns())))
+        return repeated_ids(columns)
+
+    monkeypatch.setattr(candidate_pools, "repeated_ids", counted)
+    session = PoolSession(surrogate, folders[:3], CONFIG)
+    assert compared == [3]
+    session.add(folders[3])
+    assert compared == [3, 4]
+    again = write_pool(tmp_path / "again", ["c"], surrogate)
+    with pytest.raises(DataError, match=f"{folders[2]} and {again} have the same ids: c"):
+        PoolSession(surrogate, [*folders, again])
 
 
 def test_a_pool_of_other_latents_is_refused_and_a_drawn_one_is_not(
