@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,7 @@ from gpnet_ray.errors import InputError, RunFolderError
 if TYPE_CHECKING:
     from gpnet_ray.campaign.pool_session import PoolPick
 
-__all__ = ["pick", "print_picks"]
+__all__ = ["next_command", "pick", "print_picks", "write_form"]
 
 SHOWN_ROWS = 50
 
@@ -23,6 +24,7 @@ Files = list[Path] | None
 
 
 def pick(
+    context: typer.Context,
     surrogate: Annotated[
         Path, typer.Argument(help="Folder written by train or run.", show_default=False)
     ],
@@ -30,12 +32,12 @@ def pick(
         list[Path],
         typer.Argument(help="Folders written by pool build or featurize.", show_default=False),
     ],
-    n: Annotated[int, typer.Option("-n", "--number", help="How many.")] = 1,
+    n: Annotated[int, typer.Option("-n", "--number", min=1, help="How many.")] = 1,
     strategy: Annotated[str, typer.Option(help="max-sigma, top-k or distance.")] = "max-sigma",
     batch_size: Annotated[
         int | None,
         typer.Option(
-            help="How many top-k and distance pick without seeing each other; left out: all."
+            min=1, help="How many top-k and distance pick without seeing each other; left out: all."
         ),
     ] = None,
     labels: Annotated[
@@ -109,11 +111,10 @@ def pick(
         print_picks(picks, known.network.unit)
         return
     rows = [FormRow(p.material_id, "", p.sigma, p.predicted, "") for p in picks]
-    out.write_text(form_text(rows, unit=known.network.unit), encoding="utf-8", newline="")
-    progress.line(
-        f"{len(picks)} picks in {out}. Fill in and go on: gpnet-ray pool pick {surrogate}"
-        f" {' '.join(map(str, pools))} --labels {out}"
-    )
+    write_form(out, form_text(rows, unit=known.network.unit))
+    progress.line(f"{len(picks)} picks in {out}. Fill in and go on:")
+    # A terminal's progress would break a long line, which is to be copied.
+    typer.echo(next_command(context, out))
 
 
 def _check_out(out: Path | None) -> None:
@@ -125,6 +126,63 @@ def _check_out(out: Path | None) -> None:
         raise RunFolderError(f"--out {out} exists already; name another file")
     if not out.resolve().parent.is_dir():
         raise InputError(f"--out {out}: there is no folder {out.resolve().parent}; make it first")
+
+
+def write_form(out: Path, text: str) -> None:
+    """Write the picks, which have cost minutes: where that fails they are printed.
+
+    Raises:
+        RunFolderError: the file exists by now, or cannot be written.
+    """
+    try:
+        with out.open("x", encoding="utf-8", newline="") as file:
+            file.write(text)
+    except OSError as error:
+        typer.echo(text)
+        why = "cannot be written whole"
+        if isinstance(error, FileExistsError):
+            why = "exists already, made by somebody else meanwhile, and is left alone"
+        raise RunFolderError(
+            f"--out {out} {why} ({error}); what it was to hold is printed above: save it as a file of"
+            " another name"
+        ) from None
+
+
+def next_command(context: typer.Context, out: Path) -> str:
+    """The call that goes on from this one: all that it was given, and its picks as one more file of labels.
+
+    Args:
+        context: Of the call.
+        out: The file that it has written.
+    """
+    values = context.params | {
+        "labels": [*(context.params["labels"] or ()), out],
+        "out": _free_name(out),
+    }
+    words = ["gpnet-ray", "pool", "pick"]
+    for parameter in context.command.params:
+        value = values[parameter.name or ""]
+        given = value if isinstance(value, list | tuple) else [] if value is None else [value]
+        words += _words(parameter.opts[0], given)
+    return shlex.join(words)
+
+
+def _words(name: str, values: Iterable[object]) -> list[str]:
+    """An option as often as it was given; an argument has no dash and is not named."""
+    named = [name] if name.startswith("-") else []
+    return [word for value in values for word in (*named, str(value))]
+
+
+def _free_name(out: Path) -> Path:
+    """A file that is not there yet: picks.2.csv after picks.csv."""
+    stem, _, last = out.stem.rpartition(".")
+    number = int(last) if stem and last.isdecimal() else 1
+    stem = stem if stem and last.isdecimal() else out.stem
+    while True:
+        number += 1
+        free = out.with_name(f"{stem}.{number}{out.suffix}")
+        if not free.exists():
+            return free
 
 
 def print_picks(picks: Sequence[PoolPick], unit: str) -> None:

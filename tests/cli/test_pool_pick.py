@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shlex
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from support.pools import DenseLoop, hand_made_surrogate, truth, write_pool
 
 from gpnet_ray.campaign.pool_answers import read_answers
 from gpnet_ray.campaign.pool_session import PoolPick
-from gpnet_ray.commands.pool_pick import print_picks
+from gpnet_ray.commands.pool_pick import print_picks, write_form
 from gpnet_ray.data.results_file import FormRow, form_text
+from gpnet_ray.errors import RunFolderError
 
 IDS = [f"a-{n:04d}" for n in range(600)]
 MORE = [f"b-{n:04d}" for n in range(300)]
@@ -59,9 +61,9 @@ def test_picks_go_on_from_files_that_came_back_and_leave_one_to_fill_in(
     dense.gone.add(asked[3])
     (folder / "earlier.csv").write_text(f"material_id,who\n{IDS[9]},Ada\n{MORE[3]},Ada\n")
     dense.known += [IDS[9], MORE[3]]
-    (folder / "unwanted.csv").write_text(f"material_id\n{IDS[7]}\n")
+    (folder / "not wanted.csv").write_text(f"material_id\n{IDS[7]}\n")
 
-    known = ("--labels", "asked.csv", "--pending", "earlier.csv", "--withdrawn", "unwanted.csv")
+    known = ("--labels", "asked.csv", "--pending", "earlier.csv", "--withdrawn", "not wanted.csv")
     pick = ("pool", "pick", "surrogate", "a", "b", "-n", "5", "--set", "resources.shards=1")
     done = run_here(*pick, *known, "--out", "picks.csv")
     assert done.returncode == 0, done.stderr
@@ -83,6 +85,19 @@ def test_picks_go_on_from_files_that_came_back_and_leave_one_to_fill_in(
     assert "exists already" in run_here(*pick, "--out", "picks.csv").stderr
     assert read(folder / "picks.csv")[0]["value"] == "-1.5"
 
+    # The command that was printed forgets nothing that was picked, told, or set aside.
+    command = shlex.split(done.stdout.splitlines()[-1])
+    went_on = run_here(*command[1:])
+    assert went_on.returncode == 0, went_on.stderr
+    assert "4 labels told, 8 pending, 1 failed, 1 withdrawn" in went_on.stdout
+    assert [row["material_id"] for row in read(folder / "picks.2.csv")] == dense.pick(5)[0]
+    assert shlex.split(went_on.stdout.splitlines()[-1]) == [
+        *("gpnet-ray", "pool", "pick", "surrogate", "a", "b", "-n", "5"),
+        *("--strategy", "max-sigma", "--labels", "asked.csv", "--labels", "picks.csv"),
+        *("--labels", "picks.2.csv", "--pending", "earlier.csv", "--withdrawn", "not wanted.csv"),
+        *("--out", "picks.3.csv", "--set", "resources.shards=1"),
+    ]
+
 
 def test_what_cannot_be_picked_from_is_said_before_anything_is_computed(
     folder: Path, run_here: Run
@@ -101,13 +116,26 @@ def test_what_cannot_be_picked_from_is_said_before_anything_is_computed(
         ((*pick, "--labels", "one.csv", "--unit", "meV"), "are in eV/atom, not in meV"),
         ((*pick, "--strategy", "random"), "'random' does not pick from a pool"),
         ((*pick, "-n", "601"), "601 picks asked for, and 600 candidates are left"),
-        ((*pick, "a"), "another of the pools has, too: a-0000"),
+        ((*pick, "-n", "0"), "Invalid value for '-n' / '--number'"),
+        ((*pick, "a"), "have the same ids: a-0000"),
         ((*pick, "--out", "nowhere/picks.csv"), "there is no folder"),
         (("pool", "pick", "surrogate/network", "a"), "holds a network alone, which gives no σ"),
         (("pool", "pick", "surrogate", "surrogate"), "holds no latents"),
     ):
         done = run_here(*arguments)
         assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+
+
+def test_picks_are_printed_where_somebody_else_has_made_their_file_meanwhile(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "picks.csv").write_text("material_id,value\ntheirs,1\n")
+    text = form_text([FormRow("mine", "", 0.5, -1.0, "")], unit="eV/atom")
+    with pytest.raises(RunFolderError, match="exists already, made by somebody else"):
+        write_form(tmp_path / "picks.csv", text)
+    assert "theirs" in (tmp_path / "picks.csv").read_text()
+    (tmp_path / "saved.csv").write_text(capsys.readouterr().out)
+    assert read_answers([tmp_path / "saved.csv"], [], [], unit="eV/atom").pending == ("mine",)
 
 
 def test_without_a_file_the_first_picks_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
