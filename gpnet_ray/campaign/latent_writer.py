@@ -168,9 +168,7 @@ class LatentWriter:
                     f"{path}, which was finished, is missing or of another size; remove {self._folder} and"
                     " build the pool anew"
                 )
-        # What a killed process wrote after its last note comes again.
-        with (self._folder / REJECTED).open("ab") as rejects:
-            rejects.truncate(state["rejected_bytes"])
+        _cut_off(self._folder / REJECTED, state["rejected_bytes"])
         return dict(state)
 
     def _reject(self, rejected: Sequence[RejectedMaterial], text: str) -> None:
@@ -240,6 +238,19 @@ def refuse_another(folder: Path, begun: Mapping[str, Any], given: Mapping[str, A
                 f"{folder} was begun with another {key.removesuffix('_fingerprint')}: {was!r}, not {now!r}; go on"
                 " with what it was begun with, or name another folder"
             )
+
+
+def _cut_off(rejects: Path, noted: int) -> None:
+    """Take away what a killed process wrote after its last note: it comes again."""
+    found = rejects.stat().st_size if rejects.is_file() else 0
+    if found < noted:
+        # Truncating to more than there is would fill the file with NUL bytes.
+        raise DataError(
+            f"{rejects} has {found} bytes where {noted} were written; restore it from a copy, or remove"
+            f" {rejects.parent} and build the pool anew"
+        )
+    with rejects.open("ab") as file:
+        file.truncate(noted)
 
 
 def _refuse_strangers(folder: Path) -> None:

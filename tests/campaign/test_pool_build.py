@@ -149,6 +149,30 @@ def test_another_source_or_network_is_refused(files_of_ten: None, tmp_path: Path
         LatentWriter(folder, ABOUT)
 
 
+def test_a_build_whose_rejected_materials_are_lost_does_not_go_on(
+    files_of_ten: None, tmp_path: Path
+) -> None:
+    folder = tmp_path / "pool"
+    with LatentWriter(folder, ABOUT, rejected=BEFORE) as writer:
+        writer.write(next(pool_parts(stream(), n_done=0)))
+    file = folder / "rejected.csv"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-5])
+    with pytest.raises(
+        DataError, match=rf"rejected\.csv has {len(whole) - 5} bytes where"
+    ) as error:
+        LatentWriter(folder, ABOUT, rejected=BEFORE)
+    assert f"remove {folder} and build" in str(error.value)
+    assert file.read_bytes() == whole[:-5]
+    file.unlink()
+    with pytest.raises(DataError, match=rf"has 0 bytes where {len(whole)} were written"):
+        LatentWriter(folder, ABOUT, rejected=BEFORE)
+    assert not file.exists()
+    # Nothing is locked by what was refused, and with the copy it goes on.
+    file.write_bytes(whole)
+    assert build(folder)["n_rejected"] == len(BAD) + 2
+
+
 def test_what_is_no_pool_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(RunFolderError, match="exists already"):
