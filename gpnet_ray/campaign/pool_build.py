@@ -95,7 +95,7 @@ def draw_pool(
         folder: Where; empty, or not there yet.
         like: Parquet file with a column ``latent``, or a pool's folder.
         count: How many points.
-        seed: Of the fit and of what is drawn.
+        seed: Of the fit, of the rows fitted where there are very many, and of what is drawn.
         prefix: What their ids begin with: ``like-00000000``, ``like-00000001``, …
         layer: The layer that the latents of the file are of, where it does not say so.
         resume: Go on with what is in the folder, after its last finished file; begin where there is nothing.
@@ -112,7 +112,7 @@ def draw_pool(
     if count < 1:
         raise InputError(f"asked for {count} points; ask for at least 1")
     progress = progress or NullProgress()
-    sample = read_sample(like)
+    sample = read_sample(like, seed=seed)
     about: dict[str, Any] = {
         "kind": DRAWN,
         "note": f"Drawn at random from a mixture of {COMPONENTS} Gaussians fitted to the latents of {like.name}: "

@@ -6,7 +6,7 @@ They try selection on pools of any size without featurising; none of them belong
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gpnet_ray.data.plain_columns import refuse_objects
-from gpnet_ray.data.pool_folder import PoolFolder
+from gpnet_ray.data.pool_folder import MappedLatents, PoolFolder
 from gpnet_ray.errors import DataError, nearest_name_hint
 from gpnet_ray.seeds import derive_seed, generator
 from gpnet_ray.types import FloatArray, LatentArray
@@ -32,6 +32,9 @@ FEWEST_ROWS = 10 * COMPONENTS
 MOST_ROWS = 20_000
 """Of more latents that many, chosen at random, are fitted: more say no more about 32 components."""
 
+ROWS_AT_ONCE = 8192
+"""So many of a Parquet file are Python's at once."""
+
 COLUMN = "latent"
 
 
@@ -40,8 +43,8 @@ class LatentSample:
     """Real latents to fit to.
 
     Attributes:
-        latents: float32 (n, d), finite.
-        fingerprint: hash of their values.
+        latents: float32 (m, d), finite; :data:`MOST_ROWS` of them, chosen at random, where there are more.
+        fingerprint: hash of the values of all.
         layer: the layer that they are of, where the file says so.
     """
 
@@ -74,7 +77,7 @@ class LatentMixture:
 
         Args:
             latents: float32 (n, d).
-            seed: Of the start, and of which rows are fitted where there are very many.
+            seed: Of the start.
 
         Raises:
             DataError: too few latents.
@@ -87,11 +90,6 @@ class LatentMixture:
         from sklearn.exceptions import ConvergenceWarning
         from sklearn.mixture import GaussianMixture
 
-        if len(latents) > MOST_ROWS:
-            rows = generator(seed, "rows of the latent mixture").choice(
-                len(latents), MOST_ROWS, replace=False
-            )
-            latents = latents[np.sort(rows)]
         model = GaussianMixture(
             COMPONENTS,
             covariance_type="full",
@@ -137,32 +135,57 @@ class LatentMixture:
         return drawn.astype(np.float32)
 
 
-def read_sample(path: Path) -> LatentSample:
-    """Read real latents from a Parquet file with a column ``latent``, or from a pool's folder.
+def read_sample(path: Path, *, seed: int) -> LatentSample:
+    """Read real latents from a Parquet file with a column ``latent``, or from a pool's folder, part by part.
+
+    Args:
+        path: Where they are; as many as there may be: no more than :data:`MOST_ROWS` are held at once, and one part.
+        seed: Of which rows are kept where there are more.
 
     Raises:
         DataError: there are none, they are of different lengths or not finite.
     """
     if path.is_dir():
         pool = PoolFolder.open(path)
-        column, layer = pool.table().column(COLUMN), pool.layer
-    else:
-        column, layer = _parquet_column(path), None
-    try:
-        rows = column.combine_chunks().to_numpy(zero_copy_only=False)
-        latents = np.stack(rows).astype(np.float32)
-    except (ValueError, TypeError) as error:
-        raise DataError(
-            f"{path}: the column {COLUMN!r} does not hold vectors of one length ({error})"
-        ) from None
-    if latents.ndim != 2 or not np.isfinite(latents).all():
-        raise DataError(f"{path}: the column {COLUMN!r} does not hold vectors of finite numbers")
-    digest = sha256(np.ascontiguousarray(latents, dtype="<f4").tobytes())
-    digest.update(str(latents.shape).encode())
-    return LatentSample(latents, digest.hexdigest(), layer)
+        mapped = (MappedLatents(file).latents for file in pool.files)
+        return _sampled(path, mapped, pool.n_points, seed=seed, layer=pool.layer)
+    with _opened(path) as file:
+        batches = file.iter_batches(batch_size=ROWS_AT_ONCE, columns=[COLUMN])
+        read = (_matrix(path, batch.column(COLUMN)) for batch in batches)
+        return _sampled(path, read, file.metadata.num_rows, seed=seed, layer=None)
 
 
-def _parquet_column(path: Path) -> pa.ChunkedArray:
+def _sampled(
+    path: Path, parts: Iterable[LatentArray], n: int, *, seed: int, layer: str | None
+) -> LatentSample:
+    """Go over n latents once: hash all, keep some."""
+    rows = np.arange(n)
+    if n > MOST_ROWS:
+        chosen = generator(seed, "rows of the latent mixture").choice(n, MOST_ROWS, replace=False)
+        rows = np.sort(chosen)
+    digest, kept, start, width = sha256(), [], 0, None
+    for part in parts:
+        width = part.shape[1] if width is None else width
+        if part.shape[1] != width:
+            raise DataError(
+                f"{path}: the column {COLUMN!r} does not hold vectors of one length: {width} and"
+                f" {part.shape[1]}"
+            )
+        if not np.isfinite(part).all():
+            raise _not_finite(path)
+        digest.update(np.ascontiguousarray(part, dtype="<f4").reshape(-1).data)
+        end = start + len(part)
+        here = rows[np.searchsorted(rows, start) : np.searchsorted(rows, end)]
+        kept.append(part[here - start])
+        start = end
+    if not kept:
+        raise DataError(f"{path} has no rows; name latents of at least {FEWEST_ROWS} materials")
+    digest.update(str((n, width)).encode())
+    return LatentSample(np.concatenate(kept), digest.hexdigest(), layer)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(path) as file:
             refuse_objects(file.schema_arrow)
@@ -171,12 +194,29 @@ def _parquet_column(path: Path) -> pa.ChunkedArray:
                 raise DataError(
                     f"{path} has no column {COLUMN!r}: {nearest_name_hint(COLUMN, names)}"
                 )
-            return file.read(columns=[COLUMN]).column(COLUMN)
+            yield file
     except (OSError, pa.ArrowInvalid) as error:
         raise DataError(
             f"{path} holds no latents that can be read ({error}); name a Parquet file with a column"
             f" {COLUMN!r}, or a folder written by 'pool build' or 'featurize'"
         ) from None
+
+
+def _matrix(path: Path, column: pa.Array) -> LatentArray:
+    """Lists of any kind as float32 (m, d)."""
+    try:
+        latents: LatentArray = np.stack(column.to_numpy(zero_copy_only=False)).astype(np.float32)
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f"{path}: the column {COLUMN!r} does not hold vectors of one length ({error})"
+        ) from None
+    if latents.ndim != 2:
+        raise _not_finite(path)
+    return latents
+
+
+def _not_finite(path: Path) -> DataError:
+    return DataError(f"{path}: the column {COLUMN!r} does not hold vectors of finite numbers")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ What lies in the folder (format "gpnet_ray latents", version 2):
   ``latent`` (fixed-size list of float32) and, where a network made them, ``network_prediction`` (float64).
 - ``rejected.csv``: the materials that have no latent, with reasons.
 
-:mod:`gpnet_ray.campaign.latent_folder` writes it.
+:mod:`gpnet_ray.campaign.latent_writer` writes it.
 """
 
 from __future__ import annotations

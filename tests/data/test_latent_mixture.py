@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +11,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from gpnet_ray.campaign.latent_writer import LatentWriter, PoolPart
+from gpnet_ray.data import latent_mixture
 from gpnet_ray.data.latent_mixture import LatentMixture, read_sample
 from gpnet_ray.errors import DataError
 from gpnet_ray.latent_columns import latent_column
+from gpnet_ray.seeds import generator
+
+NO_NETWORK = {"network_fingerprint": None}
 
 
 def two_clouds(n: int) -> np.ndarray:
@@ -64,25 +71,62 @@ def test_latents_come_from_lists_of_either_kind(tmp_path: Path) -> None:
     fingerprints = set()
     for name, table in (("fixed", fixed), ("loose", loose)):
         pq.write_table(table, tmp_path / name)
-        sample = read_sample(tmp_path / name)
+        sample = read_sample(tmp_path / name, seed=0)
         np.testing.assert_array_equal(sample.latents, latents)
         fingerprints.add(sample.fingerprint)
     assert len(fingerprints) == 1
 
 
-def test_files_without_usable_latents_are_refused(tmp_path: Path) -> None:
+def test_of_very_many_latents_some_are_kept_and_all_are_hashed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    n, step = 20_000, 2_000
+    latents = two_clouds(n)
+    with LatentWriter(tmp_path / "pool", {"kind": "drawn", "layer": "readout_0"} | NO_NETWORK) as w:
+        for start in range(0, n, step):
+            column = latent_column(latents[start : start + step])
+            ids = [f"m-{row}" for row in range(start, start + step)]
+            points = pa.table({"material_id": ids, "latent": column})
+            w.write(PoolPart(points, (), n_done=start + step))
+        w.finish()
+    pq.write_table(pa.table({"latent": latent_column(latents)}), tmp_path / "file.parquet")
+    # Python lists of 8192 rows would hide in which batch a row is.
+    monkeypatch.setattr(latent_mixture, "ROWS_AT_ONCE", 512)
+    monkeypatch.setattr(latent_mixture, "MOST_ROWS", 300)
+    tracemalloc.start()
+    sample = read_sample(tmp_path / "pool", seed=3)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    # The numbers of all rows to choose among are 160 kB; an object a row would be 2 MB and more.
+    assert peak < 1_000_000
+    from_file = read_sample(tmp_path / "file.parquet", seed=3)
+    expected = sha256(latents.astype("<f4").tobytes() + b"(20000, 3)").hexdigest()
+    assert sample.fingerprint == from_file.fingerprint == expected
+    assert (sample.layer, from_file.layer) == ("readout_0", None)
+    chosen = generator(3, "rows of the latent mixture").choice(n, 300, replace=False)
+    np.testing.assert_array_equal(sample.latents, latents[np.sort(chosen)])
+    np.testing.assert_array_equal(from_file.latents, sample.latents)
+    assert not np.array_equal(read_sample(tmp_path / "pool", seed=4).latents, sample.latents)
+
+
+def test_files_without_usable_latents_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def said_of(column: str, values: list[object]) -> str:
         pq.write_table(pa.table({column: values}), tmp_path / "file.parquet")
         with pytest.raises(DataError) as error:
-            read_sample(tmp_path / "file.parquet")
+            read_sample(tmp_path / "file.parquet", seed=0)
         return str(error.value)
 
     assert "did you mean 'latents'" in said_of("latents", [[1.0]])
     assert "vectors of one length" in said_of("latent", [[1.0], [1.0, 2.0]])
     assert "finite numbers" in said_of("latent", [[1.0], [float("nan")]])
     assert "one length" in said_of("latent", [[1.0], None])
+    monkeypatch.setattr(latent_mixture, "ROWS_AT_ONCE", 1)
+    assert "one length: 1 and 2" in said_of("latent", [[1.0], [1.0, 2.0]])
+    assert "has no rows" in said_of("latent", [])
     assert "finite numbers" in said_of("latent", [1.0, 2.0])
     with pytest.raises(DataError, match="a Parquet file with a column 'latent'"):
-        read_sample(tmp_path / "nowhere.parquet")
+        read_sample(tmp_path / "nowhere.parquet", seed=0)
     with pytest.raises(DataError, match=r"319 latents are too few .* at least 320"):
         LatentMixture.fit(two_clouds(319), seed=0)
