@@ -104,12 +104,9 @@ def fitted_surrogate(latents: Path, target: str) -> Surrogate:
 
 
 def pool_of(count: int, options: argparse.Namespace) -> PoolFolder:
-    """A drawn pool of that size, made now where it is not there."""
+    """A pool of that size drawn like the given latents; one that is there, whole or begun, is gone on with."""
     folder = options.out / f"pool-{count}"
-    if not folder.is_dir():
-        begun = time.perf_counter()
-        draw_pool(folder, options.latents, count=count, seed=0)
-        print(f"{count:,} points drawn in {time.perf_counter() - begun:.1f} s", flush=True)
+    draw_pool(folder, options.latents, count=count, seed=0, resume=True, progress=Stages())
     return PoolFolder.open(folder)
 
 

@@ -10,11 +10,12 @@ from scipy.spatial.distance import cdist
 
 from gpnet_ray.campaign.surrogate import Surrogate
 from gpnet_ray.data.pool_folder import MappedLatents, PoolFolder
+from gpnet_ray.gp.hyperparameters import Hyperparameters
 from gpnet_ray.gp.scored_points import ScoredPoints
 from gpnet_ray.gp.selection import plan_cycles
 from gpnet_ray.types import FloatArray
 
-__all__ = ["audit", "full_computation"]
+__all__ = ["audit", "full_computation", "laplacian_length"]
 
 SAMPLE = 10_000
 EVERY = 100
@@ -23,14 +24,18 @@ EVERY = 100
 def audit(surrogate: Surrogate, pool: PoolFolder, picks: Sequence[str], *, seed: int) -> int:
     """How many of 10,000 random candidates, drawn anew for every hundredth pick, have a larger variance than it.
 
-    All in float64 from one factor of labelled points and picks, by SciPy.
+    All in float64 from one factor of labelled points and picks, by SciPy, for the Laplacian kernel with one length alone.
+
+    Raises:
+        ValueError: another kernel, or several lengths.
     """
     h, rng = surrogate.hyperparameters, np.random.default_rng(seed)
+    length = laplacian_length(h)
     found = latents_of(pool, picks)
     P = surrogate.scaler.transform(np.stack([found[i] for i in picks]))
     X = np.concatenate([surrogate.scaler.transform(surrogate.latents), P])
     n = len(surrogate.ids)
-    K = h.amplitude**2 * np.exp(-cdist(X, X) / h.lengths[0])
+    K = h.amplitude**2 * np.exp(-cdist(X, X) / length)
     L = cholesky(K + h.noise_std**2 * np.eye(len(X)), lower=True)
     beaten, starts = 0, np.cumsum([0, *(file.rows for file in pool.files)])
     for pick in range(0, len(picks), EVERY):
@@ -44,7 +49,7 @@ def audit(surrogate: Surrogate, pool: PoolFolder, picks: Sequence[str], *, seed:
         candidates = surrogate.scaler.transform(np.concatenate(latents))
         known = n + pick
         both = np.concatenate([X[known : known + 1], candidates])
-        cross = h.amplitude**2 * np.exp(-cdist(X[:known], both) / h.lengths[0])
+        cross = h.amplitude**2 * np.exp(-cdist(X[:known], both) / length)
         V = solve_triangular(L[:known, :known], cross, lower=True)
         variance = h.amplitude**2 - np.einsum("nm,nm->m", V, V)
         taken = np.isin(ids, picks[: pick + 1])
@@ -70,6 +75,21 @@ def full_computation(surrogate: Surrogate, pool: PoolFolder, n: int) -> list[str
         points.absorb(posterior.commit(new, np.stack([X[i] for i in new]), np.zeros(len(new))))
         picks += new
     return picks
+
+
+def laplacian_length(hyperparameters: Hyperparameters) -> float:
+    """The one length of a Laplacian kernel, which is all that these checks and the other libraries compute.
+
+    Raises:
+        ValueError: another kernel, or several lengths.
+    """
+    kernel, lengths = hyperparameters.kernel, hyperparameters.lengths
+    if kernel != "laplacian" or len(lengths) != 1:
+        raise ValueError(
+            f"the kernel is {kernel!r} with {len(lengths)} lengths; compare with a surrogate of kernel"
+            " 'laplacian' with one"
+        )
+    return lengths[0]
 
 
 def latents_of(pool: PoolFolder, ids: Sequence[str]) -> dict[str, FloatArray]:

@@ -1,15 +1,16 @@
-"""Peak memory of this process and of the actors, read from /proc (Linux) four times a second."""
+"""Peak memory of this process and of its actors, read from /proc (Linux) four times a second."""
 
 from __future__ import annotations
 
-import os
 import threading
 from pathlib import Path
 from types import TracebackType
 
+import psutil
+
 __all__ = ["PeakMemory"]
 
-KINDS = {b"ray::BoundedShard": "shard", b"ray::GpWorker": "GP"}
+KINDS = {"ray::BoundedShard": "shard", "ray::GpWorker": "GP"}
 _PERIOD_SECONDS = 0.25
 
 
@@ -17,7 +18,8 @@ class PeakMemory:
     """Peaks while the ``with`` block is open.
 
     Anonymous memory is what a process has to itself; the pool's mapped pages, which the system takes back when it needs
-    them, come beside it in the resident memory.
+    them, come beside it in the resident memory. Actors are counted where they descend from this process, that is where it
+    started Ray itself: those of other runs on the machine are not.
     """
 
     def __init__(self) -> None:
@@ -43,16 +45,17 @@ class PeakMemory:
         return dict(self._peaks)
 
     def _watch(self) -> None:
+        this = psutil.Process()
         while not self._ended.wait(_PERIOD_SECONDS):
-            self._look(Path(f"/proc/{os.getpid()}"), "driver")
-            for folder in Path("/proc").glob("[0-9]*"):
-                kind = _kind_of(folder)
+            self._look(this.pid, "driver")
+            for process in this.children(recursive=True):
+                kind = _kind_of(process)
                 if kind is not None:
-                    self._look(folder, kind)
+                    self._look(process.pid, kind)
 
-    def _look(self, folder: Path, kind: str) -> None:
+    def _look(self, pid: int, kind: str) -> None:
         try:
-            lines = (folder / "status").read_text().splitlines()
+            lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         except (FileNotFoundError, ProcessLookupError):
             return  # It has ended.
         kibibytes = {line.split(":")[0]: line.split()[1] for line in lines if line.endswith(" kB")}
@@ -62,9 +65,9 @@ class PeakMemory:
                 self._peaks[name] = max(peak, self._peaks.get(name, 0.0))
 
 
-def _kind_of(folder: Path) -> str | None:
+def _kind_of(process: psutil.Process) -> str | None:
     try:
-        command = (folder / "cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
+        command = "".join(process.cmdline())
+    except psutil.NoSuchProcess:
         return None
     return next((kind for start, kind in KINDS.items() if command.startswith(start)), None)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
+from scale_checks import laplacian_length
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern
 
@@ -28,7 +29,7 @@ TILE = 8192
 def scikit_learn(surrogate: Surrogate, pool: PoolFolder) -> float:
     """``GaussianProcessRegressor.predict(return_std=True)``; seconds."""
     h = surrogate.hyperparameters
-    kernel = ConstantKernel(h.amplitude**2) * Matern(h.lengths[0], nu=0.5)
+    kernel = ConstantKernel(h.amplitude**2) * Matern(laplacian_length(h), nu=0.5)
     process = GaussianProcessRegressor(kernel, alpha=h.noise_std**2, optimizer=None)
     process.fit(surrogate.scaler.transform(surrogate.latents), surrogate.labels - h.mean)
     return _seconds(lambda X: process.predict(X, return_std=True), surrogate, pool)
@@ -37,8 +38,11 @@ def scikit_learn(surrogate: Surrogate, pool: PoolFolder) -> float:
 def tensorflow_probability(surrogate: Surrogate, pool: PoolFolder) -> float:
     """``GaussianProcessRegressionModel.precompute_regression_model`` with ``mean`` and ``stddev``; seconds."""
     h = surrogate.hyperparameters
-    kernel = tfp.math.psd_kernels.MaternOneHalf(np.float64(h.amplitude), np.float64(h.lengths[0]))
+    length = np.float64(laplacian_length(h))
+    kernel = tfp.math.psd_kernels.MaternOneHalf(np.float64(h.amplitude), length)
     X = surrogate.scaler.transform(surrogate.latents)
+    # TFP's own constructors pass each other what it calls deprecated.
+    tf.get_logger().addFilter(lambda record: "`jitter` is deprecated" not in record.getMessage())
     model = tfp.distributions.GaussianProcessRegressionModel.precompute_regression_model(
         kernel,
         index_points=X[:TILE],
