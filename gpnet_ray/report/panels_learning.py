@@ -35,6 +35,10 @@ def _learning_curves(run: FinishedRun, summary: Mapping[str, Any]) -> Iterator[D
             "MAE on everything not labelled yet: other materials for every arm and cycle.",
         ),
     )
+    again = len(run.retrainings["cycle"]) > 0
+    jumps = (
+        " Where it jumps at one number of labels, the network was trained again." if again else ""
+    )
     for measure, title, caption in measures:
         curves = [c for arm in run.arms if (c := learning_curve(run, arm, measure)) is not None]
         if curves:
@@ -44,7 +48,7 @@ def _learning_curves(run: FinishedRun, summary: Mapping[str, Any]) -> Iterator[D
                 title=title,
                 saving=_largest_saving(summary, measure),
             )
-            yield Drawing(f"learning_curve_{measure}", "learning", caption, figure)
+            yield Drawing(f"learning_curve_{measure}", "learning", caption + jumps, figure)
 
 
 def _largest_saving(summary: Mapping[str, Any], measure: Measure) -> LabelSaving | None:
