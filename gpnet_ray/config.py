@@ -279,10 +279,11 @@ class ResourcesConfig(Section):
     object_store_mebibytes: Annotated[int, Field(ge=80)] = 512
     """Shared memory of a local Ray (MiB); a cluster has its own."""
     shard_memory_mebibytes: Annotated[int, Field(ge=64)] = 2048
-    """What each actor that scores a part of a pool on disk may use (MiB), beside the 0.8 GB of its process; more
-    keeps more candidates exact."""
+    """What each actor that scores a part of a pool on disk may use (MiB), beside the 0.8 GB of its process:
+    up to 8,192 candidates are kept exact, and more where a batch or ties need them."""
     actor_restarts: Annotated[int, Field(ge=0)] = 3
-    """How often an actor that scores starts again by itself after its process or node was lost."""
+    """How often an actor that scores starts again after its process or node was lost; for pools on disk, in each
+    call of ``pick``."""
     start_deadline_seconds: Positive = 120.0
     """How long to wait for the actors before giving up with what was asked and what there is."""
 
