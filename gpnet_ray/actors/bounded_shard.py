@@ -91,10 +91,6 @@ class BoundedShard:
         """Never offer the named points again."""
         self._points.withdraw(ids)
 
-    def largest_sigma(self) -> float | None:
-        """The largest σ of what may still be picked; ``None`` where nothing is left."""
-        return self._points.largest_sigma()
-
     def touched(self) -> Touched:
         """What the picks have cost so far."""
         return self._points.touched()

@@ -191,13 +191,6 @@ class BoundedPoints:
             )
         self._gave_all = limit > self.need.most_active
 
-    def largest_sigma(self) -> float | None:
-        """Largest standard deviation of an observation of what can still be picked; ``None``: nothing."""
-        self._refine(1)
-        if not len(self._active):
-            return None
-        return float(np.sqrt(self._active.variance.max() + self._hyperparameters.noise_std**2))
-
     def withdraw(self, ids: Sequence[str]) -> None:
         """Never offer these; ids of other shards are passed over."""
         self._gave_all = False

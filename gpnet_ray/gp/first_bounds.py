@@ -70,11 +70,6 @@ class FirstBounds:
         self._jitter = jitter
 
     @property
-    def n_rows(self) -> int:
-        """How many labelled points the bounds rest on."""
-        return len(self._X)
-
-    @property
     def tile_rows(self) -> int:
         """Points to bound at once."""
         return max(1, _TILE_ENTRIES // len(self._X))
