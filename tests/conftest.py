@@ -21,6 +21,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     if hasattr(config, "workerinput"):
         return  # its environment is that of the process that started it
+    # Several of these processes share a GPU where there is one, and not all of them begin with gpnet_ray.
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     # What tests write for themselves stays where pytest has it, to be looked at after a failure.
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())
     # Ray's sockets are in it, whose paths may have 107 bytes: the name has to be short.

@@ -1,15 +1,16 @@
-"""GPU memory is asked for in small pieces by whatever is the first to use TensorFlow."""
+"""GPU memory is asked for in small pieces by whatever is the first to use TensorFlow, and float32 is float32."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from types import SimpleNamespace
 
 import pytest
 import tensorflow as tf
 
-from gpnet_ray.tensorflow_devices import use_memory_growth
+from gpnet_ray.tensorflow_devices import prepare_gpus
 
 FIRST_USES = """
 import numpy as np
@@ -73,9 +74,9 @@ def test_every_first_user_of_tensorflow_sees_to_the_gpu_memory_before_any_operat
 
 
 @pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """A machine with one GPU, as TensorFlow would describe it."""
-    gpu = SimpleNamespace(name="/physical_device:GPU:0", growth=False, error=None)
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+    """A machine with one GPU, as TensorFlow would describe it; how products are rounded is put back after it."""
+    gpu = SimpleNamespace(name="/physical_device:GPU:0", growth=False, error=None, there=True)
 
     def set_memory_growth(device: SimpleNamespace, *, enable: bool) -> None:
         if device.error:
@@ -83,14 +84,27 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         assert not device.growth  # it is not set again
         device.growth = enable
 
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: [gpu])
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: [gpu] if gpu.there else [])
     monkeypatch.setattr(tf.config.experimental, "get_memory_growth", lambda device: device.growth)
     monkeypatch.setattr(tf.config.experimental, "set_memory_growth", set_memory_growth)
-    return gpu
+    rounds = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(True)
+    yield gpu
+    tf.config.experimental.enable_tensor_float_32_execution(rounds)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_factors_of_products_are_not_rounded_to_tf32_on_a_gpu(
+    gpu: SimpleNamespace, there: bool
+) -> None:
+    gpu.there = there
+    prepare_gpus()
+    # Without a GPU nothing rounds, and what somebody chose in this process is not ours to change.
+    assert tf.config.experimental.tensor_float_32_execution_enabled() is not there
 
 
 def test_memory_growth_is_set_once(gpu: SimpleNamespace) -> None:
-    assert use_memory_growth() == use_memory_growth() == 1
+    assert prepare_gpus() == prepare_gpus() == 1
     assert gpu.growth
 
 
@@ -99,5 +113,5 @@ def test_a_gpu_that_somebody_set_up_before_is_left_alone_with_a_warning(
 ) -> None:
     gpu.error = RuntimeError("Physical devices cannot be modified after being initialized")
     with pytest.warns(RuntimeWarning, match=r"GPU:0 .*cannot be modified.*before other TensorFlow"):
-        assert use_memory_growth() == 1
+        assert prepare_gpus() == 1
     assert not gpu.growth

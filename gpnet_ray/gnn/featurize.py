@@ -14,7 +14,7 @@ from gpnet_ray.gnn.graphs import CrystalGraphs
 from gpnet_ray.gnn.model import pack
 from gpnet_ray.gnn.network_state import NetworkState
 from gpnet_ray.gnn.records import FeaturizedBatch
-from gpnet_ray.tensorflow_devices import use_memory_growth
+from gpnet_ray.tensorflow_devices import prepare_gpus
 from gpnet_ray.types import FloatArray, LatentArray
 
 __all__ = ["Featurizer"]
@@ -24,7 +24,7 @@ class Featurizer:
     """Runs a trained network over crystals; keep one for many calls, it keeps what it compiled."""
 
     def __init__(self, state: NetworkState) -> None:
-        use_memory_growth()
+        prepare_gpus()
         self._state = state
         self._vector = tf.constant(pack(state.weights, state.config))
         self._forward = ForwardPass(state.config)

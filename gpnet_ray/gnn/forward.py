@@ -18,6 +18,8 @@ from gpnet_ray.types import LatentArray
 
 __all__ = ["ForwardPass", "ForwardResult", "check_cutoff"]
 
+Rows = npt.NDArray[np.int64]
+
 
 class ForwardResult(NamedTuple):
     """What the network gives for the crystals at ``rows`` of their graphs: NumPy float32.
@@ -28,7 +30,7 @@ class ForwardResult(NamedTuple):
         layers: (b, width) for every layer that can be a latent vector.
     """
 
-    rows: npt.NDArray[np.int64]
+    rows: Rows
     prediction: LatentArray
     layers: dict[Layer, LatentArray]
 
@@ -56,14 +58,24 @@ class ForwardPass:
             InputError: graphs built with another cut-off than the network's.
         """
         check_cutoff(graphs, self._network)
+        under_way: tuple[Rows, Activations] | None = None
         for batch in self._batches.batches(graphs):
             out = self._compiled(vector, to_tensors(batch))
-            n = len(batch.rows)
-            yield ForwardResult(
-                rows=batch.rows,
-                prediction=out.prediction.numpy()[:n],
-                layers={name: value.numpy()[:n] for name, value in out.layers.items()},
-            )
+            # The one before is read only now: a GPU computes while the next batch is made.
+            if under_way is not None:
+                yield _read(*under_way)
+            under_way = batch.rows, out
+        if under_way is not None:
+            yield _read(*under_way)
+
+
+def _read(rows: Rows, out: Activations) -> ForwardResult:
+    n = len(rows)
+    return ForwardResult(
+        rows=rows,
+        prediction=out.prediction.numpy()[:n],
+        layers={name: value.numpy()[:n] for name, value in out.layers.items()},
+    )
 
 
 def check_cutoff(graphs: CrystalGraphs, network: NetworkConfig) -> None:

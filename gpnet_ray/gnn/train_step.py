@@ -58,8 +58,10 @@ class TrainStep:
         *,
         learning_rate: float,
         number: int,
-    ) -> float:
-        """Take one step; give the sum of absolute residuals (scaled target) before it.
+    ) -> tf.Tensor:
+        """Take one step; give the sum of absolute residuals (scaled target) before it, a float32 scalar.
+
+        On a GPU the step may still be running when this returns: reading the scalar waits for it.
 
         Args:
             batch: one padded batch.
@@ -68,14 +70,12 @@ class TrainStep:
             learning_rate: of this step.
             number: of the step, counted from 1 (Adam's bias correction).
         """
-        return float(
-            self._compiled(
-                batch,
-                tf.constant(targets),
-                tf.constant(present),
-                tf.constant(learning_rate, tf.float32),
-                tf.constant(number, tf.float32),
-            )
+        return self._compiled(
+            batch,
+            tf.constant(targets),
+            tf.constant(present),
+            tf.constant(learning_rate, tf.float32),
+            tf.constant(number, tf.float32),
         )
 
     def arrays(self) -> tuple[LatentArray, LatentArray, LatentArray]:

@@ -24,7 +24,7 @@ from gpnet_ray.gnn.schedule import one_cycle_learning_rate
 from gpnet_ray.gnn.train_step import TrainStep
 from gpnet_ray.gnn.training_set import check_targets, hold_out, training_fingerprint
 from gpnet_ray.seeds import derive_seed
-from gpnet_ray.tensorflow_devices import use_memory_growth
+from gpnet_ray.tensorflow_devices import prepare_gpus
 from gpnet_ray.types import FloatArray, LatentArray
 
 __all__ = ["Trainer"]
@@ -85,7 +85,7 @@ class Trainer:
         check_targets(graphs, targets)
         check_cutoff(graphs, network)
         _check_initial(initial, network, training)
-        use_memory_growth()
+        prepare_gpus()
         self._network, self._training = network, training
         self._target, self._unit, self._initial = target, unit, initial
         self.train_ids, self.validation_ids = hold_out(
@@ -231,16 +231,25 @@ class Trainer:
     def _train_one_epoch(self, epoch: int) -> tuple[float, float]:
         """Run all steps of an epoch (counted from 0); give train MAE and the last learning rate."""
         per_epoch = self._batches.batches_per_epoch
-        sum_absolute = learning_rate = 0.0
+        learning_rate = 0.0
+        # Read when all steps are under way: a GPU computes while the next batches are made.
+        sums: list[tf.Tensor] = []
         for i, batch in enumerate(self._batches.epoch(epoch)):
             step = epoch * per_epoch + i
             learning_rate = one_cycle_learning_rate(
                 step, n_steps=self._training.epochs * per_epoch, training=self._training
             )
             targets, present = self._padded_targets(batch)
-            sum_absolute += self._step(
-                to_tensors(batch), targets, present, learning_rate=learning_rate, number=step + 1
+            sums.append(
+                self._step(
+                    to_tensors(batch),
+                    targets,
+                    present,
+                    learning_rate=learning_rate,
+                    number=step + 1,
+                )
             )
+        sum_absolute = sum(float(value) for value in sums)
         return self._scale * sum_absolute / len(self.train_ids), learning_rate
 
     def _padded_targets(self, batch: PaddedBatch) -> tuple[LatentArray, LatentArray]:

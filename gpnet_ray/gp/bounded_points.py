@@ -30,7 +30,7 @@ from gpnet_ray.gp.memory_need import MOST_ACTIVE, REFINED_AT_ONCE, MemoryNeed, m
 from gpnet_ray.gp.messages import Block, PosteriorSnapshot, Proposal, Touched
 from gpnet_ray.gp.pool_file_bounds import FileBounds
 from gpnet_ray.gp.scaling import LatentScaler
-from gpnet_ray.tensorflow_devices import use_memory_growth
+from gpnet_ray.tensorflow_devices import prepare_gpus
 from gpnet_ray.types import BoundArray, FloatArray
 
 __all__ = ["BoundedPoints"]
@@ -76,7 +76,7 @@ class BoundedPoints:
         memory_budget: int,
         bounds_dir: Path | None = None,
     ) -> None:
-        use_memory_growth()
+        prepare_gpus()
         if len(labelled) != len(snapshot.X):
             raise InputError(f"{len(labelled)} ids for a posterior of {len(snapshot.X)} points")
         self._hyperparameters = snapshot.hyperparameters

@@ -23,7 +23,7 @@ from gpnet_ray.gp.optimisers import minimise_adam, minimise_lbfgs
 from gpnet_ray.gp.recalibration import Recalibration
 from gpnet_ray.gp.scaling import finite_latents
 from gpnet_ray.seeds import generator
-from gpnet_ray.tensorflow_devices import use_memory_growth
+from gpnet_ray.tensorflow_devices import prepare_gpus
 from gpnet_ray.types import FloatArray
 
 __all__ = ["FitResult", "FitStep", "fit_hyperparameters"]
@@ -61,7 +61,7 @@ def fit_hyperparameters(
             where their likelihood is asked for.
         NumericalError: a covariance matrix that cannot be factorised.
     """
-    use_memory_growth()
+    prepare_gpus()
     start = time.perf_counter()
     latents, labels = _checked(X, y)
     likelihood = _likelihood(latents, labels, held_out, config)

@@ -20,7 +20,7 @@ from gpnet_ray.gp.kernels import gram_matrix, kernel_matrix
 from gpnet_ray.gp.linear_algebra import cholesky_with_jitter, solve_lower
 from gpnet_ray.gp.messages import Block, PosteriorSnapshot
 from gpnet_ray.gp.scaling import finite_latents
-from gpnet_ray.tensorflow_devices import use_memory_growth
+from gpnet_ray.tensorflow_devices import prepare_gpus
 from gpnet_ray.types import FloatArray
 
 __all__ = ["Block", "Posterior", "PosteriorSnapshot"]
@@ -54,7 +54,7 @@ class Posterior:
         reserve: int = 0,
         memory_budget_bytes: int = 1 << 28,
     ) -> None:
-        use_memory_growth()
+        prepare_gpus()
         latents = finite_latents(X, what="labelled latents")
         width = latents.shape[1]
         if len(hyperparameters.lengths) not in (1, width):

@@ -31,7 +31,7 @@ from gpnet_ray.gp.kernels import kernel_matrix
 from gpnet_ray.gp.linear_algebra import solve_lower
 from gpnet_ray.gp.messages import Block, PosteriorSnapshot, Proposal
 from gpnet_ray.gp.scaling import finite_latents
-from gpnet_ray.tensorflow_devices import use_memory_growth
+from gpnet_ray.tensorflow_devices import prepare_gpus
 from gpnet_ray.types import BoolArray, FloatArray
 
 __all__ = ["ScoredPoints"]
@@ -70,7 +70,7 @@ class ScoredPoints:
     ) -> None:
         if dtype not in ("float64", "float32"):
             raise InputError(f"columns of dtype {dtype!r} cannot be kept; use float64 or float32")
-        use_memory_growth()
+        prepare_gpus()
         self._dtype = dtype
         self._X = finite_latents(X, width=snapshot.X.shape[1])
         self._ids = np.array(ids, dtype=np.str_)
