@@ -6,6 +6,9 @@ Tiny campaigns (50 embedded oxides, a network that is not trained, one shard, on
 what a campaign leaves behind, when none runs. Memory is what processes hold of their own (anonymous pages; Linux).
 Pages of libraries are left out: a process's part of them depends on who else on the machine has them open, and
 moved by dozens of MiB with other people's work.
+
+Metrics are fetched every 15 s, as Prometheus does: Ray's agent forgets the last values of processes that have ended
+only when somebody fetches them, and keeps them all where nobody does (``--nobody-fetches-metrics``).
 """
 
 from __future__ import annotations
@@ -17,7 +20,9 @@ import secrets
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +44,7 @@ from gpnet_ray.progress import NullProgress
 MEBI = 2**20
 NETWORK = NetworkConfig(n_blocks=1, n_gaussians=20, n1=16, n2=8, n3=4, set2set_passes=1)
 N_CRYSTALS = 50
+FETCHED_EVERY_SECONDS = 15.0
 SETTLED_SECONDS = 60.0
 """How long to wait at most for the processes of the actors to end."""
 
@@ -80,6 +86,7 @@ def main() -> None:
     )
     parser.add_argument("--campaigns", type=int, default=20)
     parser.add_argument("--at-once", type=int, default=4)
+    parser.add_argument("--nobody-fetches-metrics", action="store_true")
     parser.add_argument(
         "--one", nargs=3, metavar=("FOLDER", "NAME", "ADDRESS"), help=argparse.SUPPRESS
     )
@@ -97,12 +104,25 @@ def main() -> None:
     node = {"num_cpus": 8, "object_store_memory": 400 * MEBI, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=node)
     ray.init(address=cluster.address, log_to_driver=False)
+    ended = threading.Event()
+    if not options.nobody_fetches_metrics:
+        threading.Thread(target=fetch_metrics, args=(ended,), daemon=True).start()
     try:
         with tempfile.TemporaryDirectory() as folder:
             soak(Path(folder), cluster.address, options.campaigns, options.at_once)
     finally:
+        ended.set()
         ray.shutdown()
         cluster.shutdown()
+
+
+def fetch_metrics(ended: threading.Event) -> None:
+    """Do what Prometheus does, until the end."""
+    (node,) = ray.nodes()
+    url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+    while not ended.wait(FETCHED_EVERY_SECONDS):
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            answer.read()
 
 
 def soak(folder: Path, address: str, n_campaigns: int, at_once: int) -> None:

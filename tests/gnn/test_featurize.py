@@ -46,6 +46,7 @@ def test_a_crystal_has_the_same_latents_alone_in_a_crowd_and_in_any_order(featur
         np.testing.assert_allclose(alone[0], latents[graphs.ids.index(name)], atol=1e-6)
 
 
+@pytest.mark.usefixtures("sums_in_one_order")
 def test_the_stream_gives_every_id_once_with_the_same_numbers(featurizer, graphs):
     _, latents, predictions = featurizer.featurize(graphs)
     seen: dict[str, tuple[np.ndarray, float]] = {}

@@ -81,6 +81,7 @@ def test_scaling_sees_the_train_part_alone_and_validation_is_held_out(
     assert state.target_scale == pytest.approx(y.std(), rel=1e-12)
 
 
+@pytest.mark.usefixtures("sums_in_one_order")
 def test_an_interrupted_training_ends_with_the_same_weights_bit_for_bit(
     trained, graphs, learnable_targets, tiniest_network, tmp_path
 ):
