@@ -86,6 +86,7 @@ def main() -> None:
     )
     parser.add_argument("--campaigns", type=int, default=20)
     parser.add_argument("--at-once", type=int, default=4)
+    parser.add_argument("--times-at-once", type=int, default=1)
     parser.add_argument("--nobody-fetches-metrics", action="store_true")
     parser.add_argument(
         "--one", nargs=3, metavar=("FOLDER", "NAME", "ADDRESS"), help=argparse.SUPPRESS
@@ -109,7 +110,9 @@ def main() -> None:
         threading.Thread(target=fetch_metrics, args=(ended,), daemon=True).start()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            soak(Path(folder), cluster.address, options.campaigns, options.at_once)
+            one_after_another(Path(folder), options.campaigns)
+            for round_number in range(options.times_at_once):
+                several_at_once(Path(folder), cluster.address, options.at_once, round_number)
     finally:
         ended.set()
         ray.shutdown()
@@ -125,18 +128,23 @@ def fetch_metrics(ended: threading.Event) -> None:
             answer.read()
 
 
-def soak(folder: Path, address: str, n_campaigns: int, at_once: int) -> None:
-    """Print a line before the first campaign and after each, and one after those at once."""
+def one_after_another(folder: Path, n_campaigns: int) -> None:
+    """Print a line before the first campaign and after each."""
     print(f"before: {settled()}", flush=True)
     for number in range(1, n_campaigns + 1):
         begun = time.monotonic()
         campaign(folder, f"after-another-{number}", None)
         seconds = time.monotonic() - begun
         print(f"campaign {number:2d} ({seconds:4.1f} s): {settled()}", flush=True)
+
+
+def several_at_once(folder: Path, address: str, at_once: int, round_number: int) -> None:
+    """Print a line after campaigns that ran at once, each with a driver of its own."""
     begun = time.monotonic()
     script = [sys.executable, __file__, "--one", str(folder)]
     drivers = [
-        subprocess.Popen([*script, f"at-once-{number}", address]) for number in range(at_once)
+        subprocess.Popen([*script, f"at-once-{round_number}-{number}", address])
+        for number in range(at_once)
     ]
     codes = [driver.wait() for driver in drivers]
     seconds = time.monotonic() - begun
