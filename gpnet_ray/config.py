@@ -111,10 +111,28 @@ class NetworkConfig(Section):
     n3: Count = 16
     set2set_passes: Count = 3
     embedding_dim: Count = 16
+    global_features: tuple[str, ...] = ()
+    """Names, with their units, of numbers that describe a whole crystal, such as ``pressure_GPa``: columns of the
+    dataset, which the network reads beside atoms and bonds. Without any it reads megnet's two zeros."""
     layer: Layer = "readout_0"
     """Whose activations are the latent vectors: the dense layers behind the pooling, ``readout_0`` (``n2``
     numbers) and ``readout_1`` (``n3``), what they read, ``concatenate`` (4 ``n3`` + ``n2``), or the pooled
     atoms and bonds in it, ``set2set_atom`` and ``set2set_bond`` (2 ``n3`` each)."""
+
+    @field_validator("global_features")
+    @classmethod
+    def _features_are_distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) != len(value) or not all(value):
+            raise ValueError(f"global features {list(value)}: give each a name of its own")
+        return value
+
+    def content(self, *, exclude: set[str] | None = None) -> dict[str, Any]:
+        """The settings as JSON, to be kept and hashed: global features only where there are any.
+
+        So networks and runs from before there were global features keep their hashes.
+        """
+        left_out = set() if self.global_features else {"global_features"}
+        return self.model_dump(mode="json", exclude=left_out | (exclude or set()))
 
 
 class TrainingConfig(Section):
@@ -355,6 +373,15 @@ class Config(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _target_is_no_feature(self) -> Config:
+        if self.data.target in self.network.global_features:
+            raise ValueError(
+                f"network.global_features holds {self.data.target!r}, which is the target; the network would"
+                " be told what it is to learn. Leave it out"
+            )
+        return self
+
     def run_dir(self, source: str) -> Path:
         """The run's own folder, named after the source of its data where it has no name.
 
@@ -374,6 +401,7 @@ class Config(Section):
             exclude={
                 "name": True,
                 "runs_dir": True,
+                "network": True,
                 "labels": True,
                 "resources": True,
                 "storage": True,
@@ -382,6 +410,7 @@ class Config(Section):
                 "training": {"checkpoint_every_epochs", "pretrained"},
             },
         )
+        content["network"] = self.network.content()
         sections = {key: value for key, value in content.items() if isinstance(value, dict)}
         flat = {key: value for key, value in content.items() if key not in sections}
         for section, fields in sections.items():

@@ -51,6 +51,8 @@ graphs = CrystalGraphs(
     atom_offsets=np.arange(5),
     bond_offsets=np.arange(5),
     cutoff_angstrom=4.0,
+    global_features=(),
+    state=np.empty((4, 0)),
 )
 for first in (
     lambda: Posterior(hyperparameters, ids, X, y),

@@ -50,15 +50,16 @@ class PoolFeaturizer:
         from gpnet_ray.gnn.featurize import Featurizer
 
         self._featurizer = Featurizer(network)
-        self._cutoff_angstrom = network.config.cutoff_angstrom
+        self._network = network.config
         self._surrogate = surrogate
         if surrogate is not None:
             self._posterior = surrogate.posterior()
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Featurise a block with the columns ``material_id`` and ``structure`` (pymatgen JSON or CIF).
+        """Featurise a block: ids, crystals and a column for each global feature of the network (float64).
 
-        Every id of the block is in exactly one row of the answer; rejected ones have a reason and nulls.
+        The columns ``material_id`` and ``structure`` (pymatgen JSON or CIF) are text. Every id of the block is in
+        exactly one row of the answer; rejected ones have a reason and nulls.
         """
         ids, graphs, rejected = self._graphs(block)
         _, latents, predictions = self._featurizer.featurize(graphs)
@@ -88,7 +89,8 @@ class PoolFeaturizer:
 
         ids = [str(name).strip() for name in block.column("material_id").to_pylist()]
         texts = block.column("structure").to_pylist()
-        parsed = [_parse(name, text) for name, text in zip(ids, texts, strict=True)]
+        features = block.select(self._network.global_features).to_pylist() or [{}] * len(ids)
+        parsed = [_parse(*row) for row in zip(ids, texts, features, strict=True)]
         rejected = [p for p in parsed if isinstance(p, RejectedMaterial)]
         usable = {
             i: p for i, p in zip(ids, parsed, strict=True) if not isinstance(p, RejectedMaterial)
@@ -96,20 +98,25 @@ class PoolFeaturizer:
         graphs, without_graph = build_graphs(
             list(usable),
             list(usable.values()),
-            cutoff_angstrom=self._cutoff_angstrom,
+            cutoff_angstrom=self._network.cutoff_angstrom,
+            global_features=self._network.global_features,
             may_be_none=True,
         )
         return ids, graphs, (*rejected, *without_graph)
 
 
-def _parse(material_id: str, text: str | None) -> Structure | RejectedMaterial:
+def _parse(
+    material_id: str, text: str | None, features: dict[str, float | None]
+) -> Structure | RejectedMaterial:
     from gpnet_ray.data.dataset import RejectedMaterial
     from gpnet_ray.data.structure_parsing import BadStructureError, parse_structure
 
     try:
-        return parse_structure(text).structure
+        structure = parse_structure(text).structure
     except BadStructureError as error:
         return RejectedMaterial(material_id, error.category, error.detail, "reading the crystal")
+    structure.properties.update(features)
+    return structure
 
 
 def _filled(schema: pa.Schema, columns: dict[str, pa.Array]) -> pa.Table:

@@ -38,7 +38,7 @@ def run_identity(
 
 
 def data_fingerprint(problem: Problem) -> str:
-    """Hash ids, crystals and targets."""
+    """Hash ids, crystals with their global features, and targets."""
     graphs, targets = problem.graphs, problem.dataset.targets
     return _hash(
         "\n".join(problem.dataset.ids).encode(),
@@ -48,6 +48,7 @@ def data_fingerprint(problem: Problem) -> str:
         graphs.bond_targets,
         graphs.bond_lengths_angstrom,
         b"" if targets is None else targets,
+        *((graphs.state,) if graphs.global_features else ()),
     )
 
 

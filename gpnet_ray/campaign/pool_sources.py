@@ -7,7 +7,7 @@ neither is ever in memory as a whole. The smaller formats are read whole first.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import accumulate, islice, pairwise
@@ -22,9 +22,10 @@ import pyarrow.parquet as pq
 from gpnet_ray import __version__
 from gpnet_ray.data.dataset import RejectedMaterial, check_unique_ids
 from gpnet_ray.data.plain_columns import refuse_objects
-from gpnet_ray.data.raw_materials import ColumnNames, check_columns
+from gpnet_ray.data.raw_materials import ColumnNames, check_columns, number_or_none
 from gpnet_ray.data.unique_ids import repeated_ids
 from gpnet_ray.errors import DataError, InputError
+from gpnet_ray.gnn.global_state import check_has_features
 from gpnet_ray.progress import Progress
 
 __all__ = [
@@ -52,8 +53,8 @@ class PoolSource:
         fingerprint: hash of its whole content.
         total: how many ids it has, the rejected ones included.
         rejected: materials that could not be read already.
-        open: gives the Ray dataset of all others, with columns ``material_id`` and ``structure`` (text), always in
-            the same order; it takes the share of a CPU that a task of it may ask for, and how many of the first
+        open: gives the Ray dataset of all others, with columns ``material_id``, ``structure`` (text) and one for
+            each global feature (float64, null where there is no number), always in the same order; it takes the share of a CPU that a task of it may ask for, and how many of the first
             rows to leave out, fewer than there are.
     """
 
@@ -65,7 +66,13 @@ class PoolSource:
 
 
 def pool_source(
-    dataset: str, *, id_column: str, structure_column: str, seed: int, progress: Progress
+    dataset: str,
+    *,
+    id_column: str,
+    structure_column: str,
+    global_features: Sequence[str] = (),
+    seed: int,
+    progress: Progress,
 ) -> PoolSource:
     """Find the crystals that a user named.
 
@@ -74,20 +81,25 @@ def pool_source(
             ``hypothetical-oxides:N``. Targets are not looked at.
         id_column: Name of the id column.
         structure_column: Name of the column of crystals.
+        global_features: Names of the columns of numbers that the network reads beside the crystals.
         seed: Of the embedded oxides.
         progress: Where the reading of small formats is shown.
 
     Raises:
         DataError: there is no such file or column, ids are missing or occur twice.
+        InputError: the embedded oxides, which have no global features, for a network that reads some.
     """
+    features = tuple(global_features)
     kind, _, count = dataset.partition(":")
     if kind == EMBEDDED:
         if not (count.isdigit() and int(count)):
             raise InputError(f"{dataset!r} names no number of oxides; write {EMBEDDED}:5000")
+        check_has_features(EMBEDDED, features)
         return embedded_oxides(int(count), seed=seed)
     path = Path(dataset)
     if path.is_file() and path.suffix.lower() in (".parquet", ".pq"):
-        return _parquet(path, ColumnNames(id_column, structure_column, None))
+        columns = ColumnNames(id_column, structure_column, None, global_features=features)
+        return _parquet(path, columns)
     from gpnet_ray.data.readers import read_dataset
 
     read = read_dataset(
@@ -97,11 +109,12 @@ def pool_source(
         with_targets=False,
         id_column=id_column,
         structure_column=structure_column,
+        global_features=features,
         progress=progress,
     )
-    return _in_memory(
-        dataset, read.ids, [json.dumps(s.as_dict()) for s in read.structures], read.rejected
-    )
+    texts = [json.dumps(s.as_dict()) for s in read.structures]
+    numbers = {name: [s.properties[name] for s in read.structures] for name in features}
+    return _in_memory(dataset, read.ids, texts, read.rejected, numbers)
 
 
 def embedded_oxides(count: int, *, seed: int) -> PoolSource:
@@ -150,7 +163,7 @@ def structure_files(files: Sequence[Path]) -> PoolSource:
 
     for file in files:
         read(file)
-    return _in_memory("the files given", list(texts), list(texts.values()), tuple(rejected))
+    return _in_memory("the files given", list(texts), list(texts.values()), tuple(rejected), {})
 
 
 def _generate(_: Any, count: int, seed: int, n_done: int) -> Iterator[pa.Table]:
@@ -158,7 +171,8 @@ def _generate(_: Any, count: int, seed: int, n_done: int) -> Iterator[pa.Table]:
 
     oxides = islice(hypothetical_oxides(count, seed=seed), n_done, None)
     while block := list(islice(oxides, ROWS_PER_BLOCK)):
-        yield _block([name for name, _ in block], [json.dumps(s.as_dict()) for _, s in block])
+        texts = [json.dumps(s.as_dict()) for _, s in block]
+        yield _block([name for name, _ in block], texts, {})
 
 
 def _parquet(path: Path, columns: ColumnNames) -> PoolSource:
@@ -184,12 +198,13 @@ def _parquet(path: Path, columns: ColumnNames) -> PoolSource:
             for number, (start, end) in enumerate(pairwise(starts))
             if end > n_done
         ]
-        names = (str(path.resolve()), columns.material_id, columns.structure)
+        names = (str(path.resolve()), columns)
         return ray.data.from_arrow(groups).map_batches(
             _read_row_groups, fn_args=names, num_cpus=cpus, batch_format="pyarrow"
         )
 
-    content = _hash(_digest_of_file(path), repr(columns).encode())
+    features = [repr(columns.global_features).encode()] if columns.global_features else []
+    content = _hash(_digest_of_file(path), repr(columns).encode(), *features)
     return PoolSource(str(path), content, total, (), open_dataset)
 
 
@@ -210,35 +225,39 @@ def _check_ids(file: pq.ParquetFile, column: str, *, where: str) -> None:
         check_unique_ids([name for ids in columns() for name in ids.to_pylist()], where=where)
 
 
-def _read_row_groups(
-    part: pa.Table, path: str, id_column: str, structure_column: str
-) -> Iterator[pa.Table]:
+def _read_row_groups(part: pa.Table, path: str, columns: ColumnNames) -> Iterator[pa.Table]:
     left_out = part.column("left_out").to_pylist()[0]
     with pq.ParquetFile(path) as file:
         for batch in file.iter_batches(
             batch_size=ROWS_PER_BLOCK,
             row_groups=part.column("row_group").to_pylist(),
-            columns=[id_column, structure_column],
+            columns=list(columns.all()),
         ):
             rows = batch.slice(left_out)
             left_out = max(0, left_out - batch.num_rows)
             if not rows.num_rows:
                 continue
-            ids = rows.column(id_column).cast(pa.string()).to_pylist()
-            yield _block(ids, rows.column(structure_column).to_pylist())
+            ids = rows.column(columns.material_id).cast(pa.string()).to_pylist()
+            features = {
+                name: [number_or_none(value) for value in rows.column(name).to_pylist()]
+                for name in columns.global_features
+            }
+            yield _block(ids, rows.column(columns.structure).to_pylist(), features)
 
 
 def _in_memory(
-    name: str, ids: Sequence[str], texts: Sequence[str], rejected: tuple[RejectedMaterial, ...]
+    name: str,
+    ids: Sequence[str],
+    texts: Sequence[str],
+    rejected: tuple[RejectedMaterial, ...],
+    features: Mapping[str, Sequence[float]],
 ) -> PoolSource:
     def open_dataset(cpus: float, n_done: int) -> Any:
         import ray.data
 
         starts = range(n_done, len(ids), ROWS_PER_BLOCK)
-        blocks = [
-            _block(ids[at : at + ROWS_PER_BLOCK], texts[at : at + ROWS_PER_BLOCK]) for at in starts
-        ]
-        return ray.data.from_arrow(blocks)
+        whole = _block(ids, texts, features)
+        return ray.data.from_arrow([whole.slice(at, ROWS_PER_BLOCK) for at in starts])
 
     content = [part.encode() for pair in zip(ids, texts, strict=True) for part in pair]
     refused = [repr(r).encode() for r in rejected]
@@ -247,9 +266,12 @@ def _in_memory(
     )
 
 
-def _block(ids: Sequence[str], texts: Sequence[str]) -> pa.Table:
+def _block(
+    ids: Sequence[str], texts: Sequence[str], features: Mapping[str, Sequence[float | None]]
+) -> pa.Table:
     columns = {"material_id": pa.array(ids, pa.string()), "structure": pa.array(texts, pa.string())}
-    return pa.table(columns)
+    numbers = {name: pa.array(values, pa.float64()) for name, values in features.items()}
+    return pa.table(columns | numbers)
 
 
 def _digest_of_file(path: Path) -> bytes:

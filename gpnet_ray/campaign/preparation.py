@@ -12,6 +12,7 @@ from gpnet_ray.data.dataset import MaterialsDataset, RejectedMaterial
 from gpnet_ray.data.hypothetical_oxides import SOURCE as HYPOTHETICAL
 from gpnet_ray.data.splits import Split, make_split
 from gpnet_ray.errors import InputError
+from gpnet_ray.gnn.global_state import check_has_features
 from gpnet_ray.gnn.graphs import CrystalGraphs, build_graphs
 from gpnet_ray.gnn.network_state import NetworkState
 from gpnet_ray.oracles.factory import DescribedOracle, NeedsReferences, make_oracle
@@ -60,7 +61,7 @@ def load_dataset(config: Config, progress: Progress) -> tuple[MaterialsDataset, 
 
     Raises:
         DataError: the dataset cannot be used; see :func:`gpnet_ray.data.readers.read_dataset`.
-        InputError: columns are named, but no dataset; the oracle cannot be set up as configured, or
+        InputError: columns or global features are named, but no dataset; the oracle cannot be set up as configured, or
             has no reference energy of an element.
     """
     data = config.data
@@ -70,6 +71,7 @@ def load_dataset(config: Config, progress: Progress) -> tuple[MaterialsDataset, 
     oracle = _configured_oracle(config)
     if data.dataset is None:
         _check_no_columns_named(data, kind)
+        check_has_features("the embedded oxides", config.network.global_features)
         from gpnet_ray.data.hypothetical_oxides import hypothetical_dataset
 
         dataset = hypothetical_dataset(data.hypothetical_count, seed=config.seed, progress=progress)
@@ -121,6 +123,7 @@ def _read(config: Config, progress: Progress, *, with_targets: bool) -> Material
         with_targets=with_targets,
         id_column=data.id_column,
         structure_column=data.structure_column,
+        global_features=config.network.global_features,
         on_bad_structure=data.on_bad_structure,
         progress=progress,
     )
@@ -211,6 +214,7 @@ def screen(dataset: MaterialsDataset, config: Config, progress: Progress) -> Pro
         dataset.ids,
         dataset.structures,
         cutoff_angstrom=config.network.cutoff_angstrom,
+        global_features=config.network.global_features,
         on_bad_structure=config.data.on_bad_structure,
         progress=progress,
     )

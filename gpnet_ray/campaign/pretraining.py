@@ -15,13 +15,15 @@ __all__ = ["with_pretrained"]
 def with_pretrained(config: Config) -> tuple[Config, NetworkState | None]:
     """Load ``training.pretrained``, where it is set, and give the settings its architecture.
 
-    The layer stays the user's: every network has them all.
+    The layer stays the user's: every network has them all. Global features are named by the user, too: the
+    dataset was read with them.
 
     Returns:
         The settings with the architecture of the network, and the network; ``None`` without one.
 
     Raises:
-        InputError: the network cannot be read, or an architecture setting was given that is not its own.
+        InputError: the network cannot be read, an architecture setting was given that is not its own, or
+            other global features are named than it reads.
     """
     path = config.training.pretrained
     if path is None:
@@ -29,11 +31,18 @@ def with_pretrained(config: Config) -> tuple[Config, NetworkState | None]:
     state = load_network(path)
     network = state.config.model_copy(update={"layer": config.network.layer})
     _check_not_contradicted(config.network, network)
+    if network.global_features != config.network.global_features:
+        raise InputError(
+            f"the pretrained network reads the global features {list(network.global_features)} and"
+            f" {list(config.network.global_features)} are named, which are read with the dataset; name"
+            " its own with --global-feature, in its order"
+        )
     return config.model_copy(update={"network": network}), replace(state, config=network)
 
 
 def _check_not_contradicted(asked: NetworkConfig, theirs: NetworkConfig) -> None:
-    given = [key for key in sorted(asked.model_fields_set) if key != "layer"]
+    ours = ("layer", "global_features")
+    given = [key for key in sorted(asked.model_fields_set) if key not in ours]
     differ = [
         f"network.{key}: {getattr(asked, key)} asked, {getattr(theirs, key)} there"
         for key in given

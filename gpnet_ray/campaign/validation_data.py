@@ -56,6 +56,7 @@ def load_labelled(
         units=units or {data.target: data.unit},
         id_column=data.id_column,
         structure_column=data.structure_column,
+        global_features=config.network.global_features,
         on_bad_structure=data.on_bad_structure,
         progress=progress,
     )

@@ -60,6 +60,7 @@ def featurize(
         dataset,
         id_column=resolved.data.id_column,
         structure_column=resolved.data.structure_column,
+        global_features=state.config.global_features,
         seed=resolved.seed,
         progress=progress,
     )

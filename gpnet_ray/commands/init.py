@@ -42,6 +42,7 @@ def init(
     unit: options.Unit = None,
     id_column: options.IdColumn = None,
     structure_column: options.StructureColumn = None,
+    global_feature: options.GlobalFeatures = None,
     on_bad_structure: options.OnBadStructure = None,
     preset: options.Preset = None,
     config: options.ConfigFile = None,
@@ -79,6 +80,7 @@ def init(
         "data.unit": unit,
         "data.id_column": id_column,
         "data.structure_column": structure_column,
+        "network.global_features": global_feature,
         "data.on_bad_structure": on_bad_structure,
         "training.epochs": epochs,
         "network.cutoff_angstrom": cutoff,
@@ -148,6 +150,7 @@ def _read(
         "unit": data.unit,
         "id_column": data.id_column,
         "structure_column": data.structure_column,
+        "global_features": config.network.global_features,
         "on_bad_structure": data.on_bad_structure,
         "progress": progress,
     }
@@ -168,6 +171,7 @@ def read_candidates(path: Path, config: Config, progress: Progress) -> Materials
         with_targets=False,
         id_column=data.id_column,
         structure_column=data.structure_column,
+        global_features=config.network.global_features,
         on_bad_structure=data.on_bad_structure,
         progress=progress,
     )

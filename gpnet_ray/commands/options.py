@@ -19,6 +19,7 @@ __all__ = [
     "Cutoff",
     "Dataset",
     "Epochs",
+    "GlobalFeatures",
     "IdColumn",
     "Kernel",
     "LatentLayer",
@@ -54,6 +55,14 @@ Target: TypeAlias = Annotated[str | None, typer.Option(help="Column to learn.")]
 Unit: TypeAlias = Annotated[str | None, typer.Option(help='Its unit, e.g. "eV/atom".')]
 IdColumn: TypeAlias = Annotated[str | None, typer.Option(help="Column of the ids.")]
 StructureColumn: TypeAlias = Annotated[str | None, typer.Option(help="Column of the crystals.")]
+GlobalFeatures: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="COLUMN",
+        help="Column of a number that the network reads beside the crystal, named with its unit, e.g."
+        " pressure_GPa; repeatable.",
+    ),
+]
 OnBadStructure: TypeAlias = Annotated[str | None, typer.Option(help="skip (and report) or error.")]
 Preset: TypeAlias = Annotated[
     str | None, typer.Option(help=f"Settings to start from: {', '.join(preset_names())}.")

@@ -171,6 +171,7 @@ def _featurised(
         dataset,
         id_column=config.data.id_column,
         structure_column=config.data.structure_column,
+        global_features=state.config.global_features,
         seed=config.seed,
         progress=progress,
     )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from gpnet_ray.campaign.pool_sources import PoolSource
     from gpnet_ray.config import Config
+    from gpnet_ray.gnn.network_state import NetworkState
     from gpnet_ray.progress import Progress
 
 __all__ = ["predict"]
@@ -77,7 +78,7 @@ def predict(
         raise InputError(
             f"--interval {interval}: {network} holds a network alone, which gives no σ"
         )
-    source = _source(files, resolved, progress)
+    source = _source(files, state, resolved, progress)
     table, rejected = predict_pool(
         source,
         state,
@@ -102,16 +103,16 @@ def predict(
             progress.line(f"Reasons: {listing}")
 
 
-def _source(files: list[str], config: Config, progress: Progress) -> PoolSource:
+def _source(
+    files: list[str], state: NetworkState, config: Config, progress: Progress
+) -> PoolSource:
     """The one dataset that is named, or the files of crystals."""
-    from gpnet_ray.campaign.pool_sources import (
-        holds_one_crystal,
-        pool_source,
-        structure_files,
-    )
+    from gpnet_ray.campaign.pool_sources import holds_one_crystal, pool_source, structure_files
+    from gpnet_ray.gnn.global_state import check_has_features
 
     crystals = [file for file in files if holds_one_crystal(Path(file))]
     if len(crystals) == len(files):
+        check_has_features("CIF and POSCAR files", state.config.global_features)
         return structure_files([Path(file) for file in files])
     if len(files) > 1:
         other = next(file for file in files if file not in crystals)
@@ -123,6 +124,7 @@ def _source(files: list[str], config: Config, progress: Progress) -> PoolSource:
         files[0],
         id_column=config.data.id_column,
         structure_column=config.data.structure_column,
+        global_features=state.config.global_features,
         seed=config.seed,
         progress=progress,
     )

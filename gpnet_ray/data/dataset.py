@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MaterialsDataset",
     "RejectedMaterial",
-    "check_finite_targets",
+    "check_finite",
     "check_unique_ids",
     "name_some",
 ]
@@ -87,7 +87,7 @@ class MaterialsDataset:
             raise DataError(
                 f"{self.source}: targets have shape {targets.shape}, expected ({n},): one an id"
             )
-        check_finite_targets(self.ids, targets, target=self.target, where=self.source)
+        check_finite(self.ids, targets, what=f"target {self.target!r}", where=self.source)
         targets.setflags(write=False)
         object.__setattr__(self, "targets", targets)
 
@@ -161,24 +161,22 @@ def check_unique_ids(ids: Sequence[str], *, where: str) -> None:
         )
 
 
-def check_finite_targets(
-    ids: Sequence[str], targets: FloatArray, *, target: str, where: str
-) -> None:
-    """Check that no target is NaN or infinite.
+def check_finite(ids: Sequence[str], values: FloatArray, *, what: str, where: str) -> None:
+    """Check that no value is NaN or infinite.
 
     Args:
         ids: n ids.
-        targets: float64 array of shape (n,).
-        target: name of the target, for the message.
+        values: float64 array of shape (n,).
+        what: what the values are, for the message.
         where: the file, for the message.
 
     Raises:
         DataError: naming the ids, their rows (counted from 1) and values.
     """
-    bad = np.flatnonzero(~np.isfinite(targets)).tolist()
+    bad = np.flatnonzero(~np.isfinite(values)).tolist()
     if bad:
-        named = [f"{ids[row]} (row {row + 1}: {targets[row]})" for row in bad]
+        named = [f"{ids[row]} (row {row + 1}: {values[row]})" for row in bad]
         raise DataError(
-            f"{where}: target {target!r} is NaN or infinite for {name_some(named)}; "
+            f"{where}: {what} is NaN or infinite for {name_some(named)}; "
             "remove these rows or give them numbers"
         )

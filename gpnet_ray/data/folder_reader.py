@@ -24,9 +24,15 @@ def read_folder(folder: Path, columns: ColumnNames) -> RawMaterials:
     the target is called. Where no targets are read, or one may be empty, the first column is enough.
 
     Raises:
-        DataError: no ``id_prop.csv``, a row of fewer than two columns, a target that is no finite
+        DataError: no ``id_prop.csv``, global features, for which it has no columns, a row of fewer than two columns, a target that is no finite
             number, duplicate ids, or an id without a structure file.
     """
+    if columns.global_features:
+        raise DataError(
+            f"folder {folder}: {ID_PROP} has no columns for the global features"
+            f" {', '.join(columns.global_features)}; put crystals and features into a table (Parquet, CSV"
+            " or JSON)"
+        )
     table = folder / ID_PROP
     if not table.is_file():
         raise DataError(
@@ -46,7 +52,7 @@ def read_folder(folder: Path, columns: ColumnNames) -> RawMaterials:
     materials = raw_materials(
         ids=ids,
         structures=files,
-        targets=None if columns.target is None else [(*row, "")[1] for row in rows],
+        numbers={name: [(*row, "")[1] for row in rows] for name in columns.numeric()},
         columns=columns,
         file=str(table),
     )

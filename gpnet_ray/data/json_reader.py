@@ -44,7 +44,7 @@ def read_json(path: Path, columns: ColumnNames) -> RawMaterials:
     return raw_materials(
         ids=table[columns.material_id],
         structures=table[columns.structure],
-        targets=None if columns.target is None else table[columns.target],
+        numbers={name: table[name] for name in columns.numeric()},
         columns=columns,
         file=str(path),
     )

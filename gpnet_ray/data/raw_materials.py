@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from gpnet_ray.data.dataset import check_finite_targets, check_unique_ids, name_some
+from gpnet_ray.data.dataset import check_finite, check_unique_ids, name_some
 from gpnet_ray.data.structure_parsing import RawStructure
 from gpnet_ray.errors import DataError, nearest_name_hint
 from gpnet_ray.types import FloatArray
 
-__all__ = ["ColumnNames", "RawMaterials", "check_columns", "raw_materials"]
+__all__ = ["ColumnNames", "RawMaterials", "check_columns", "number_or_none", "raw_materials"]
 
 
 @dataclass(frozen=True)
 class ColumnNames:
-    """The names under which a table holds ids, structures and the target.
+    """The names under which a table holds ids, structures, the target and global features.
 
     ``target`` is ``None`` where no targets are to be read; ``target_may_be_empty`` where a row without
-    one is a material that is still to be labelled.
+    one is a material that is still to be labelled. Every row has all ``global_features``.
     """
 
     material_id: str
     structure: str
     target: str | None
     target_may_be_empty: bool = False
+    # Not in what is printed, which pools keep a hash of.
+    global_features: tuple[str, ...] = field(default=(), repr=False)
+
+    def numeric(self) -> tuple[str, ...]:
+        """The columns of numbers that are to be read."""
+        return (*(() if self.target is None else (self.target,)), *self.global_features)
+
+    def all(self) -> tuple[str, ...]:
+        """All columns that are to be read, each once."""
+        return tuple(dict.fromkeys((self.material_id, self.structure, *self.numeric())))
 
 
 @dataclass(frozen=True)
@@ -38,12 +48,14 @@ class RawMaterials:
         structures: n unparsed structures.
         targets: float64 array of shape (n,), finite, or NaN where a target may be empty and is; ``None``
             where none were to be read.
+        features: float64 arrays of shape (n,) by the names of the global features, all finite.
         file: the file that they come from.
     """
 
     ids: tuple[str, ...]
     structures: tuple[RawStructure, ...]
     targets: FloatArray | None
+    features: Mapping[str, FloatArray]
     file: str
 
 
@@ -58,6 +70,7 @@ def check_columns(present: Sequence[str], columns: ColumnNames, *, file: str) ->
         ("id", columns.material_id, "--id-column"),
         ("structure", columns.structure, "--structure-column"),
         ("target", columns.target, "--target"),
+        *(("numeric", name, "--global-feature") for name in columns.global_features),
     ):
         if name is not None and name not in present:
             raise DataError(
@@ -70,53 +83,63 @@ def raw_materials(
     *,
     ids: Sequence[object],
     structures: Sequence[RawStructure],
-    targets: Sequence[object] | None,
+    numbers: Mapping[str, Sequence[object]],
     columns: ColumnNames,
     file: str,
 ) -> RawMaterials:
-    """Check the ids and targets of a whole file.
+    """Check the ids, targets and global features of a whole file.
 
     Args:
         ids: n ids; numbers become their text.
         structures: n unparsed structures.
-        targets: n values as the file holds them: numbers, or text of numbers; ``None``: none are read.
-        columns: name of the target, for messages, and whether a row may be without one.
+        numbers: n values as the file holds them, numbers or text of numbers, for every one of
+            ``columns.numeric()``.
+        columns: which of these is the target, and whether a row may be without one.
         file: the file, for messages.
 
     Raises:
-        DataError: no rows, a row without id, duplicate ids, a target that is no number, is NaN or
-            infinite; the message names file, row (counted from 1) and id.
+        DataError: no rows, a row without id, duplicate ids, a target or global feature that is no
+            number, is NaN or infinite; the message names file, row (counted from 1) and id.
     """
     if not ids:
         raise DataError(f"{file} has no rows; at least one material is needed")
     names = tuple("" if value is None else str(value).strip() for value in ids)
     check_unique_ids(names, where=file)
-    numbers = None if targets is None else _finite(names, targets, columns, file=file)
-    return RawMaterials(ids=names, structures=tuple(structures), targets=numbers, file=file)
+    target = None
+    if columns.target is not None:
+        may_be_empty, column = columns.target_may_be_empty, numbers[columns.target]
+        what = f"target {columns.target!r}"
+        target = _finite(names, column, what, may_be_empty=may_be_empty, file=file)
+    features = {
+        name: _finite(
+            names, numbers[name], f"global feature {name!r}", may_be_empty=False, file=file
+        )
+        for name in columns.global_features
+    }
+    return RawMaterials(names, tuple(structures), target, features, file)
 
 
 def _finite(
-    names: Sequence[str], targets: Sequence[object], columns: ColumnNames, *, file: str
+    names: Sequence[str], values: Sequence[object], what: str, *, may_be_empty: bool, file: str
 ) -> FloatArray:
-    target, may_be_empty = str(columns.target), columns.target_may_be_empty
     numbers = np.full(len(names), np.nan)
     not_numbers = []
-    for row, (material_id, value) in enumerate(zip(names, targets, strict=True), start=1):
+    for row, (material_id, value) in enumerate(zip(names, values, strict=True), start=1):
         if may_be_empty and _is_empty(value):
             continue
-        number = _number(value)
+        number = number_or_none(value)
         if number is None:
             not_numbers.append(f"{material_id} (row {row}: {_shown(value)})")
         else:
             numbers[row - 1] = number
     if not_numbers:
         raise DataError(
-            f"{file}: target {target!r} is not a number for {name_some(not_numbers)}; "
+            f"{file}: {what} is not a number for {name_some(not_numbers)}; "
             "give every row a number or remove the row"
         )
     # NaN is what tables of floating-point numbers hold where a cell is empty.
     given = np.where(np.isnan(numbers), 0.0, numbers) if may_be_empty else numbers
-    check_finite_targets(names, given, target=target, where=file)
+    check_finite(names, given, what=what, where=file)
     return numbers
 
 
@@ -124,7 +147,8 @@ def _is_empty(value: object) -> bool:
     return value is None or (isinstance(value, str) and not value.strip())
 
 
-def _number(value: object) -> float | None:
+def number_or_none(value: object) -> float | None:
+    """What a file holds as a number: a number itself or text of one, finite or not; else nothing."""
     # bool is a subclass of int, but a column of true and false is no target to regress on.
     if isinstance(value, bool | np.bool_ | Mapping) or value is None:
         return None

@@ -39,6 +39,7 @@ def read_dataset(
     with_targets: bool = True,
     id_column: str = "material_id",
     structure_column: str = "structure",
+    global_features: Sequence[str] = (),
     on_bad_structure: Literal["skip", "error"] = "skip",
     progress: Progress | None = None,
 ) -> MaterialsDataset:
@@ -51,15 +52,21 @@ def read_dataset(
         with_targets: ``False`` reads ids and crystals alone, for labels that are still to be computed.
         id_column: name of the id column.
         structure_column: name of the column of structures (pymatgen JSON or CIF).
+        global_features: names of columns of numbers, which every structure has in its ``properties`` then.
         on_bad_structure: ``skip`` sets aside crystals that do not parse, are disordered or hold an
             unknown element, and lists them in ``rejected``; ``error`` stops at the first.
         progress: where the progress of parsing is shown; ``None``: nowhere.
 
     Raises:
-        DataError: missing file or column, duplicate ids, targets that are not finite numbers, no
-            usable crystal, or a bad crystal with ``on_bad_structure="error"``.
+        DataError: missing file or column, duplicate ids, targets or global features that are not finite
+            numbers, no usable crystal, or a bad crystal with ``on_bad_structure="error"``.
     """
-    columns = ColumnNames(id_column, structure_column, target if with_targets else None)
+    columns = ColumnNames(
+        id_column,
+        structure_column,
+        target if with_targets else None,
+        global_features=tuple(global_features),
+    )
     raw = _read_raw(Path(path), columns)
     parsed = _parse_usable(raw, on_bad_structure, progress)
     return _dataset(raw, parsed, raw.ids, target=target, unit=unit, path=Path(path))
@@ -71,6 +78,7 @@ def read_targets(
     units: Mapping[str, str],
     id_column: str = "material_id",
     structure_column: str = "structure",
+    global_features: Sequence[str] = (),
     on_bad_structure: Literal["skip", "error"] = "skip",
     progress: Progress | None = None,
 ) -> tuple[MaterialsDataset, ...]:
@@ -91,10 +99,8 @@ def read_targets(
             f"{path}: a folder with id_prop.csv holds one target, and {len(units)} are named; give a"
             " table with a column for each"
         )
-    raws = {
-        target: _read_raw(Path(path), ColumnNames(id_column, structure_column, target))
-        for target in units
-    }
+    columns = ColumnNames(id_column, structure_column, None, global_features=tuple(global_features))
+    raws = {target: _read_raw(Path(path), replace(columns, target=target)) for target in units}
     parsed = _parse_usable(next(iter(raws.values())), on_bad_structure, progress)
     return tuple(
         _dataset(raw, parsed, raw.ids, target=target, unit=units[target], path=Path(path))
@@ -109,6 +115,7 @@ def read_partly_labelled(
     unit: str,
     id_column: str = "material_id",
     structure_column: str = "structure",
+    global_features: Sequence[str] = (),
     on_bad_structure: Literal["skip", "error"] = "skip",
     progress: Progress | None = None,
 ) -> tuple[MaterialsDataset, MaterialsDataset]:
@@ -122,9 +129,14 @@ def read_partly_labelled(
     Raises:
         DataError: as :func:`read_dataset`; no row with a target, or none without.
     """
-    raw = _read_raw(
-        Path(path), ColumnNames(id_column, structure_column, target, target_may_be_empty=True)
+    columns = ColumnNames(
+        id_column,
+        structure_column,
+        target,
+        target_may_be_empty=True,
+        global_features=tuple(global_features),
     )
+    raw = _read_raw(Path(path), columns)
     has_target = np.isfinite(_targets(raw))
     for n, missing in ((has_target.sum(), "has"), ((~has_target).sum(), "lacks")):
         if n == 0:
@@ -226,6 +238,8 @@ def _parse_all(
                 structures.append(None)
                 rejected.append(RejectedMaterial(material_id, error.category, error.detail, where))
             else:
+                features = {name: float(values[row - 1]) for name, values in raw.features.items()}
+                parsed.structure.properties.update(features)
                 structures.append(parsed.structure)
                 if parsed.warnings:
                     warned[parsed.warnings[0]] += 1

@@ -99,6 +99,8 @@ def structure_from_dict(content: Mapping[str, Any]) -> Structure:
     """
     from pymatgen.core import Structure
 
+    if not isinstance(content.get("properties") or {}, Mapping):
+        raise TypeError("the properties of the crystal are no mapping")
     sites = [
         {**site, "properties": _plain_properties(site["properties"])}
         if site.get("properties")

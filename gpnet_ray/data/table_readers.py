@@ -24,14 +24,13 @@ def read_parquet(path: Path, columns: ColumnNames) -> RawMaterials:
         file = pq.ParquetFile(path)
         refuse_objects(file.schema_arrow)
         check_columns(file.schema_arrow.names, columns, file=str(path))
-        wanted = (columns.material_id, columns.structure, columns.target)
-        table = file.read(columns=list(dict.fromkeys(name for name in wanted if name is not None)))
+        table = file.read(columns=list(columns.all()))
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path} cannot be read as Parquet: {error}") from None
     return raw_materials(
         ids=table.column(columns.material_id).to_pylist(),
         structures=table.column(columns.structure).to_pylist(),
-        targets=None if columns.target is None else table.column(columns.target).to_pylist(),
+        numbers={name: table.column(name).to_pylist() for name in columns.numeric()},
         columns=columns,
         file=str(path),
     )
@@ -55,7 +54,7 @@ def read_csv(path: Path, columns: ColumnNames) -> RawMaterials:
     return raw_materials(
         ids=table[columns.material_id].tolist(),
         structures=table[columns.structure].tolist(),
-        targets=None if columns.target is None else table[columns.target].tolist(),
+        numbers={name: table[name].tolist() for name in columns.numeric()},
         columns=columns,
         file=str(path),
     )

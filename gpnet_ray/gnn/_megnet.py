@@ -20,6 +20,7 @@ import tensorflow as tf
 import tf_keras
 
 from gpnet_ray.config import NetworkConfig
+from gpnet_ray.gnn.architecture import n_state
 
 __all__ = ["build_keras_model", "import_megnet"]
 
@@ -36,7 +37,7 @@ def import_megnet(module: str) -> ModuleType:
 
 
 def build_keras_model(network: NetworkConfig) -> tf_keras.Model:
-    """Build megnet's own Keras model, which takes Gaussian-expanded bonds and two state features.
+    """Build megnet's own Keras model, which takes Gaussian-expanded bonds and the state of a crystal.
 
     Its weights are as megnet draws them, kernels of equal shape in a block alike;
     :func:`~gpnet_ray.gnn.initial_weights.draw_weights` draws better ones.
@@ -47,6 +48,7 @@ def build_keras_model(network: NetworkConfig) -> tf_keras.Model:
         warnings.filterwarnings("ignore", message="The initializer .* is unseeded")
         return models.make_megnet_model(
             nfeat_edge=network.n_gaussians,
+            nfeat_global=n_state(network),
             nblocks=network.n_blocks,
             n1=network.n1,
             n2=network.n2,

@@ -12,13 +12,13 @@ from gpnet_ray.config import Layer, NetworkConfig
 from gpnet_ray.data.elements import HIGHEST_ATOMIC_NUMBER
 from gpnet_ray.types import FloatArray
 
-__all__ = ["N_ELEMENTS", "N_STATE", "gaussian_centers", "layer_width", "weight_shapes"]
+__all__ = ["N_ELEMENTS", "gaussian_centers", "layer_width", "n_state", "weight_shapes"]
 
 N_ELEMENTS = HIGHEST_ATOMIC_NUMBER + 1
 """Rows of the atom embedding, one for each Z from 0."""
 
-N_STATE = 2
-"""Global features of a crystal: two zeros, megnet's default."""
+_DEFAULT_N_STATE = 2
+"""Without global features a crystal's state is two zeros, megnet's default."""
 
 GAUSSIANS_BEYOND_CUTOFF_ANGSTROM = 1.0
 """Gaussians stand from 0 to this far beyond the cut-off: 0 … 5 Å at 4 Å, as in megnet."""
@@ -28,6 +28,11 @@ def gaussian_centers(network: NetworkConfig) -> FloatArray:
     """Centres (Å) of the Gaussians on which bond lengths are expanded: float64 (n_gaussians,)."""
     longest = network.cutoff_angstrom + GAUSSIANS_BEYOND_CUTOFF_ANGSTROM
     return np.linspace(0.0, longest, network.n_gaussians)
+
+
+def n_state(network: NetworkConfig) -> int:
+    """How many numbers describe the state of a whole crystal, before the first block."""
+    return len(network.global_features) or _DEFAULT_N_STATE
 
 
 def layer_width(network: NetworkConfig, layer: Layer) -> int:
@@ -46,7 +51,7 @@ def layer_width(network: NetworkConfig, layer: Layer) -> int:
 def weight_shapes(network: NetworkConfig) -> dict[str, tuple[int, ...]]:
     """Name every weight as ``layer/weight`` and give its shape, in megnet's order."""
     n1, n2, n3 = network.n1, network.n2, network.n3
-    inputs = {"atom": network.embedding_dim, "bond": network.n_gaussians, "state": N_STATE}
+    inputs = {"atom": network.embedding_dim, "bond": network.n_gaussians, "state": n_state(network)}
     shapes: dict[str, tuple[int, ...]] = {
         "atom_embedding/embeddings": (N_ELEMENTS, network.embedding_dim)
     }

@@ -66,6 +66,7 @@ class PaddedBatch:
         bond_lengths_angstrom: float32 (bonds,), 0 for padding.
         bonds_of_atom, atoms_of_crystal, bonds_of_crystal: float32, counts, 1 where there are none,
             because means divide by them.
+        state: float32 (crystals, k), global features, 0 for dummies.
     """
 
     rows: Rows
@@ -78,6 +79,7 @@ class PaddedBatch:
     bonds_of_atom: Float32
     atoms_of_crystal: Float32
     bonds_of_crystal: Float32
+    state: Float32
 
 
 class StratifiedBatches:
@@ -197,6 +199,8 @@ def pad_batch(graphs: CrystalGraphs, rows: Rows, shape: BatchShape) -> PaddedBat
     sources = _filled(graphs.bond_sources[bonds] + first_atom, shape.bonds, dummy_atom)
     atom_crystals = _filled(atom_crystals, shape.atoms, dummy_crystal)
     bond_crystals = _filled(bond_crystals, shape.bonds, dummy_crystal)
+    state = np.zeros((shape.crystals, graphs.state.shape[1]), dtype=np.float32)
+    state[: len(rows)] = graphs.state[rows]
     return PaddedBatch(
         rows=rows,
         atomic_numbers=_filled(graphs.atomic_numbers[atoms], shape.atoms, 0),
@@ -208,6 +212,7 @@ def pad_batch(graphs: CrystalGraphs, rows: Rows, shape: BatchShape) -> PaddedBat
         bonds_of_atom=_counts(sources, shape.atoms),
         atoms_of_crystal=_counts(atom_crystals, shape.crystals),
         bonds_of_crystal=_counts(bond_crystals, shape.crystals),
+        state=state,
     )
 
 

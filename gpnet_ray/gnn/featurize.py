@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from gpnet_ray.config import Layer
 from gpnet_ray.gnn.architecture import layer_width
-from gpnet_ray.gnn.forward import ForwardPass
+from gpnet_ray.gnn.forward import ForwardPass, ForwardResult, check_graphs
 from gpnet_ray.gnn.graphs import CrystalGraphs
 from gpnet_ray.gnn.model import pack
 from gpnet_ray.gnn.network_state import NetworkState
@@ -35,14 +35,14 @@ class Featurizer:
         """Yield batches as they are done, in the order in which they fill the hardware best.
 
         Args:
-            graphs: built with the network's cut-off.
+            graphs: built with the network's cut-off and global features.
             layer: whose activations to take; the network's own ``layer`` by default.
 
         Raises:
-            InputError: graphs built with another cut-off than the network's.
+            InputError: graphs of another cut-off or other global features than the network's.
         """
         layer = layer or self._state.config.layer
-        for result in self._forward.run(self._vector, graphs):
+        for result in self._run(graphs):
             yield FeaturizedBatch(
                 ids=tuple(graphs.ids[row] for row in result.rows),
                 latents=result.layers[layer],
@@ -55,16 +55,20 @@ class Featurizer:
         """Give ids, latents float32 (n, d) and predictions float64 (n,), in the order of ``graphs.ids``.
 
         Raises:
-            InputError: graphs built with another cut-off than the network's.
+            InputError: graphs of another cut-off or other global features than the network's.
         """
         layer = layer or self._state.config.layer
         width = layer_width(self._state.config, layer)
         latents = np.empty((len(graphs), width), dtype=np.float32)
         predictions = np.empty(len(graphs), dtype=np.float64)
-        for result in self._forward.run(self._vector, graphs):
+        for result in self._run(graphs):
             latents[result.rows] = result.layers[layer]
             predictions[result.rows] = self._in_unit(result.prediction)
         return graphs.ids, latents, predictions
+
+    def _run(self, graphs: CrystalGraphs) -> Iterator[ForwardResult]:
+        check_graphs(graphs, self._state.config)
+        return self._forward.run(self._vector, graphs.scaled(self._state.state_scaling))
 
     def _in_unit(self, prediction: LatentArray) -> FloatArray:
         scaled: FloatArray = prediction.astype(np.float64)

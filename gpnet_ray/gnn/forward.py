@@ -16,7 +16,7 @@ from gpnet_ray.gnn.graphs import CrystalGraphs
 from gpnet_ray.gnn.model import Activations, BatchTensors, apply_network, to_tensors, unpack
 from gpnet_ray.types import LatentArray
 
-__all__ = ["ForwardPass", "ForwardResult", "check_cutoff"]
+__all__ = ["ForwardPass", "ForwardResult", "check_graphs"]
 
 Rows = npt.NDArray[np.int64]
 
@@ -52,12 +52,12 @@ class ForwardPass:
 
         Args:
             vector: the packed weights, float32.
-            graphs: any number of crystals.
+            graphs: any number of crystals, their global features scaled.
 
         Raises:
-            InputError: graphs built with another cut-off than the network's.
+            InputError: graphs of another cut-off or other global features than the network's.
         """
-        check_cutoff(graphs, self._network)
+        check_graphs(graphs, self._network)
         under_way: tuple[Rows, Activations] | None = None
         for batch in self._batches.batches(graphs):
             out = self._compiled(vector, to_tensors(batch))
@@ -78,10 +78,15 @@ def _read(rows: Rows, out: Activations) -> ForwardResult:
     )
 
 
-def check_cutoff(graphs: CrystalGraphs, network: NetworkConfig) -> None:
-    """Refuse graphs that were built with another cut-off than the network's."""
+def check_graphs(graphs: CrystalGraphs, network: NetworkConfig) -> None:
+    """Refuse graphs of another cut-off or other global features than the network's."""
     if graphs.cutoff_angstrom != network.cutoff_angstrom:
         raise InputError(
             f"the graphs were built with a cut-off of {graphs.cutoff_angstrom:g} Å, the network needs "
             f"{network.cutoff_angstrom:g} Å; build them with network.cutoff_angstrom"
+        )
+    if graphs.global_features != network.global_features:
+        raise InputError(
+            f"the graphs have the global features {list(graphs.global_features)}, the network reads"
+            f" {list(network.global_features)}; build them with network.global_features"
         )

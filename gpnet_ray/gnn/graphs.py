@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -18,8 +18,14 @@ from gpnet_ray.data.dataset import RejectedMaterial
 from gpnet_ray.data.elements import HIGHEST_ATOMIC_NUMBER
 from gpnet_ray.data.structure_parsing import DISORDERED, UNKNOWN_ELEMENT
 from gpnet_ray.errors import DataError, InputError
+from gpnet_ray.gnn.global_state import (
+    NO_GLOBAL_FEATURE,
+    StateScaling,
+    global_state,
+    missing_features,
+)
 from gpnet_ray.progress import NullProgress, Progress
-from gpnet_ray.types import IntArray
+from gpnet_ray.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
@@ -49,6 +55,8 @@ class CrystalGraphs:
         atom_offsets: int64 (n + 1,); atoms of crystal i are ``atom_offsets[i]:atom_offsets[i + 1]``.
         bond_offsets: int64 (n + 1,), likewise for bonds.
         cutoff_angstrom: atoms at most this far apart are bonded.
+        global_features: names of k numbers that describe a whole crystal.
+        state: float64 (n, k), these numbers, each in its own unit.
 
     Raises:
         InputError: arrays that do not fit each other, an element beyond Z = 94, an id that occurs twice.
@@ -62,6 +70,8 @@ class CrystalGraphs:
     atom_offsets: Offsets
     bond_offsets: Offsets
     cutoff_angstrom: float
+    global_features: tuple[str, ...]
+    state: FloatArray
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -78,6 +88,11 @@ class CrystalGraphs:
             raise InputError(
                 "bond_sources, bond_targets and bond_lengths_angstrom must be of one length; got "
                 f"{len(self.bond_sources)}, {len(self.bond_targets)}, {len(self.bond_lengths_angstrom)}"
+            )
+        if self.state.shape != (n, len(self.global_features)):
+            raise InputError(
+                f"{n} crystals with the global features {list(self.global_features)} need a state of shape"
+                f" ({n}, {len(self.global_features)}); got {self.state.shape}"
             )
         # A gather in a compiled function clamps what is out of range, it does not fail.
         known = (self.atomic_numbers >= 1) & (self.atomic_numbers <= HIGHEST_ATOMIC_NUMBER)
@@ -125,7 +140,13 @@ class CrystalGraphs:
             atom_offsets=atom_offsets,
             bond_offsets=bond_offsets,
             cutoff_angstrom=self.cutoff_angstrom,
+            global_features=self.global_features,
+            state=self.state[rows],
         )
+
+    def scaled(self, scaling: StateScaling) -> CrystalGraphs:
+        """The same graphs with their global features scaled, as the network reads them."""
+        return replace(self, state=scaling.transform(self.state))
 
 
 def build_graphs(
@@ -133,6 +154,7 @@ def build_graphs(
     structures: Sequence[Structure],
     *,
     cutoff_angstrom: float,
+    global_features: Sequence[str] = (),
     on_bad_structure: Literal["skip", "error"] = "skip",
     may_be_none: bool = False,
     progress: Progress | None = None,
@@ -140,12 +162,14 @@ def build_graphs(
     """Find all bonds of every crystal within the cut-off, as megnet's ``CrystalGraph`` does.
 
     Each id comes out exactly once: with a graph, or among the rejected with its reason (disordered
-    sites, an element beyond Z = 94 or none at all, no bond inside the cut-off).
+    sites, an element beyond Z = 94 or none at all, no bond inside the cut-off, no number for a global
+    feature).
 
     Args:
         ids: one id a structure, distinct.
         structures: pymatgen structures, as many as ids.
         cutoff_angstrom: atoms at most this far apart are bonded.
+        global_features: names of the numbers to take from the ``properties`` of every structure.
         on_bad_structure: set bad structures aside, or stop at the first one.
         may_be_none: whether bad structures only is an answer too, as for one block of many.
         progress: shows how many crystals are done.
@@ -164,11 +188,12 @@ def build_graphs(
     kept: list[str] = []
     rejected: list[RejectedMaterial] = []
     parts: list[_Graph] = []
+    names = tuple(global_features)
     with (progress or NullProgress()).task(
         "Building graphs", total=len(ids), unit="crystals"
     ) as task:
         for material_id, structure in zip(ids, structures, strict=True):
-            graph = _graph_or_reason(structure, cutoff_angstrom)
+            graph = _graph_or_reason(structure, cutoff_angstrom, names)
             if isinstance(graph, _Unusable):
                 if on_bad_structure == "error":
                     raise DataError(
@@ -186,13 +211,19 @@ def build_graphs(
             task.advance()
     if rejected and not kept and not may_be_none:
         raise _none_left(rejected, cutoff_angstrom)
-    return _join(kept, parts, cutoff_angstrom), tuple(rejected)
+    return _join(kept, parts, cutoff_angstrom, names), tuple(rejected)
+
+
+_ADVICE = {
+    NO_BOND: "give a larger --cutoff",
+    NO_GLOBAL_FEATURE: "give every crystal the numbers, or leave out --global-feature",
+}
 
 
 def _none_left(rejected: Sequence[RejectedMaterial], cutoff_angstrom: float) -> DataError:
     category, count = Counter(r.category for r in rejected).most_common(1)[0]
     example = next(r for r in rejected if r.category == category)
-    advice = "give a larger --cutoff" if category == NO_BOND else "correct the structures"
+    advice = _ADVICE.get(category, "correct the structures")
     return DataError(
         f"none of the {len(rejected)} structures can be made a graph with a cut-off of "
         f"{cutoff_angstrom:g} Å; the commonest reason, {count} times: {category} "
@@ -218,6 +249,7 @@ class _Graph:
     sources: IntArray
     targets: IntArray
     lengths: Lengths
+    state: FloatArray
 
 
 @dataclass(frozen=True)
@@ -226,7 +258,9 @@ class _Unusable:
     reason: str
 
 
-def _graph_or_reason(structure: Structure, cutoff_angstrom: float) -> _Graph | _Unusable:
+def _graph_or_reason(
+    structure: Structure, cutoff_angstrom: float, global_features: tuple[str, ...]
+) -> _Graph | _Unusable:
     """Build one graph; where that is impossible, say why."""
     from pymatgen.optimization.neighbors import find_points_in_spheres
 
@@ -251,6 +285,10 @@ def _graph_or_reason(structure: Structure, cutoff_angstrom: float) -> _Graph | _
             f"no embedding for {', '.join(unknown)}: MEGNet knows the elements up to "
             f"Z = {HIGHEST_ATOMIC_NUMBER}",
         )
+    without = missing_features(structure, global_features)
+    if without:
+        listing = ", ".join(f"{name}: {value!r}"[:80] for name, value in without.items())
+        return _Unusable(NO_GLOBAL_FEATURE, f"no finite number is given ({listing})")
     points = np.ascontiguousarray(structure.cart_coords, dtype=np.float64)
     sources, targets, _, lengths = find_points_in_spheres(
         points,
@@ -271,13 +309,19 @@ def _graph_or_reason(structure: Structure, cutoff_angstrom: float) -> _Graph | _
         sources[bonded].astype(np.int32),
         targets[bonded].astype(np.int32),
         lengths[bonded].astype(np.float32),
+        global_state(structure, global_features),
     )
 
 
-def _join(ids: Sequence[str], parts: Sequence[_Graph], cutoff_angstrom: float) -> CrystalGraphs:
-    empty = _Graph(
-        np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.int32), np.empty(0, np.float32)
-    )
+def _join(
+    ids: Sequence[str],
+    parts: Sequence[_Graph],
+    cutoff_angstrom: float,
+    global_features: tuple[str, ...],
+) -> CrystalGraphs:
+    none = np.empty(0, np.int32)
+    empty = _Graph(none, none, none, np.empty(0, np.float32), np.empty(0))
+    state = np.array([part.state for part in parts], dtype=np.float64)
     flat = [*parts, empty]
     return CrystalGraphs(
         ids=tuple(ids),
@@ -288,6 +332,8 @@ def _join(ids: Sequence[str], parts: Sequence[_Graph], cutoff_angstrom: float) -
         atom_offsets=_offsets([len(part.atomic_numbers) for part in parts]),
         bond_offsets=_offsets([len(part.sources) for part in parts]),
         cutoff_angstrom=float(cutoff_angstrom),
+        global_features=global_features,
+        state=state.reshape(len(parts), len(global_features)),
     )
 
 

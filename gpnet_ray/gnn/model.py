@@ -18,7 +18,7 @@ import tensorflow as tf
 from numpy.polynomial import Chebyshev, Polynomial
 
 from gpnet_ray.config import Layer, NetworkConfig
-from gpnet_ray.gnn.architecture import N_STATE, gaussian_centers, weight_shapes
+from gpnet_ray.gnn.architecture import gaussian_centers, n_state, weight_shapes
 from gpnet_ray.gnn.batching import PaddedBatch
 from gpnet_ray.types import LatentArray
 
@@ -47,6 +47,7 @@ class BatchTensors(NamedTuple):
     bonds_of_atom: tf.Tensor
     atoms_of_crystal: tf.Tensor
     bonds_of_crystal: tf.Tensor
+    state: tf.Tensor
 
 
 class Activations(NamedTuple):
@@ -98,7 +99,9 @@ def apply_network(weights: Weights, batch: BatchTensors, network: NetworkConfig)
     V = tf.gather(weights["atom_embedding/embeddings"], batch.atomic_numbers)
     spread = (batch.bond_lengths_angstrom[:, None] - centers) / network.gaussian_width_angstrom
     E = tf.exp(-tf.square(spread))
-    U = tf.zeros((batch.atoms_of_crystal.shape[0], N_STATE))
+    U = batch.state
+    if not network.global_features:
+        U = tf.zeros((batch.atoms_of_crystal.shape[0], n_state(network)))
     V, E, U = (
         _feed_forward(weights, f"preblock_{kind}_{{}}", x)
         for kind, x in (("atom", V), ("bond", E), ("state", U))

@@ -10,7 +10,7 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -23,6 +23,7 @@ from pydantic import ValidationError
 from gpnet_ray.config import NetworkConfig
 from gpnet_ray.errors import InputError
 from gpnet_ray.gnn.architecture import weight_shapes
+from gpnet_ray.gnn.global_state import StateScaling
 from gpnet_ray.types import BoolArray
 
 __all__ = ["NETWORK_FILE", "NetworkState", "load_network_state"]
@@ -46,6 +47,8 @@ class NetworkState:
         target_scale: what it was divided by then, in its unit; positive.
         target: name of the property.
         unit: its unit.
+        state_scaling: what was done to the global features before training, in the order of
+            ``config.global_features``.
         held_out_ids: the materials that its training set aside and no weight was fitted to; on them σ is
             recalibrated. Predictions do not depend on them.
 
@@ -60,6 +63,7 @@ class NetworkState:
     target: str
     unit: str
     held_out_ids: tuple[str, ...] = ()
+    state_scaling: StateScaling = field(default_factory=StateScaling)
 
     def __post_init__(self) -> None:
         _check_weights(self.weights, self.config)
@@ -67,6 +71,12 @@ class NetworkState:
             raise InputError(
                 f"the target's scaling (mean {self.target_mean}, scale {self.target_scale}) must be "
                 "finite and its scale positive; train the network again"
+            )
+
+        if len(self.state_scaling.mean) != len(self.config.global_features):
+            raise InputError(
+                f"{len(self.state_scaling.mean)} global features are scaled and the network has"
+                f" {list(self.config.global_features)}; train the network again"
             )
 
     def fingerprint(self) -> str:
@@ -112,13 +122,17 @@ class NetworkState:
             raise InputError(f"cannot write the network into {folder}: {error}") from error
 
     def _description(self) -> dict[str, Any]:
-        return {
-            "config": self.config.model_dump(mode="json"),
+        description = {
+            "config": self.config.content(),
             "target_mean": self.target_mean,
             "target_scale": self.target_scale,
             "target": self.target,
             "unit": self.unit,
         }
+        if self.config.global_features:
+            scaling = self.state_scaling
+            description |= {"state_mean": scaling.mean, "state_scale": scaling.scale}
+        return description
 
 
 def load_network_state(folder: Path) -> NetworkState:
@@ -152,6 +166,12 @@ def load_network_state(folder: Path) -> NetworkState:
             unit=str(description["unit"]),
             # Networks that were saved before it was kept do not have it.
             held_out_ids=tuple(map(str, description.get("held_out_ids", ()))),
+            state_scaling=StateScaling(
+                *(
+                    tuple(map(float, description.get(key, ())))
+                    for key in ("state_mean", "state_scale")
+                )
+            ),
         )
     except ValidationError as error:
         raise InputError(f"{path} holds no valid network configuration: {error}") from error

@@ -14,7 +14,8 @@ from gpnet_ray.config import NetworkConfig, TrainingConfig
 from gpnet_ray.errors import InputError, NumericalError
 from gpnet_ray.gnn.batching import PaddedBatch, StratifiedBatches
 from gpnet_ray.gnn.checkpoint import TrainingCheckpoint
-from gpnet_ray.gnn.forward import ForwardPass, check_cutoff
+from gpnet_ray.gnn.forward import ForwardPass, check_graphs
+from gpnet_ray.gnn.global_state import StateScaling
 from gpnet_ray.gnn.graphs import CrystalGraphs
 from gpnet_ray.gnn.initial_weights import draw_weights
 from gpnet_ray.gnn.model import pack, to_tensors, unpack
@@ -42,16 +43,17 @@ class _Best:
 class Trainer:
     """Trains a MEGNet on crystals with targets; a validation part is held out of them.
 
-    The target is scaled by mean and standard deviation of the train part alone; every crystal weighs
-    the same in the loss. On one machine's CPU the same seed gives the same weights, bit for bit, whether
+    The target and the global features are scaled by mean and standard deviation of the train part alone;
+    every crystal weighs the same in the loss. On one machine's CPU the same seed gives the same weights, bit for bit, whether
     training was interrupted and gone on with from a checkpoint or not.
 
     Training may start from a trained network, whose weights are kept where no epoch gives better ones.
     Where its target has the same unit, the target is scaled as it was for that network, since its output
-    layer knows no other scale; a property in another unit is scaled anew.
+    layer knows no other scale; a property in another unit is scaled anew. Global features are always scaled as
+    for that network.
 
     Args:
-        graphs: crystals, built with the network's cut-off.
+        graphs: crystals, built with the network's cut-off and global features.
         targets: float64 (n,), in the order of ``graphs.ids``, finite.
         network: the architecture.
         training: epochs, batch size, learning rate and the rest.
@@ -64,9 +66,9 @@ class Trainer:
         checkpoint: where an interrupted training of the same settings and data goes on.
 
     Raises:
-        InputError: too few crystals, targets that do not fit or are all equal, another cut-off, a first
-            network of another architecture, frozen embeddings without a first network, a checkpoint of
-            another training.
+        InputError: too few crystals, targets that do not fit or are all equal, another cut-off, other global
+            features or one that is all equal, a first network of another architecture, frozen embeddings
+            without a first network, a checkpoint of another training.
     """
 
     def __init__(
@@ -83,7 +85,7 @@ class Trainer:
         checkpoint: TrainingCheckpoint | None = None,
     ) -> None:
         check_targets(graphs, targets)
-        check_cutoff(graphs, network)
+        check_graphs(graphs, network)
         _check_initial(initial, network, training)
         prepare_gpus()
         self._network, self._training = network, training
@@ -104,9 +106,15 @@ class Trainer:
         self._validation_targets = np.array([value[name] for name in self.validation_ids])
         self._mean, self._scale = self._target_scaling(y)
         self._scaled_targets = ((y - self._mean) / self._scale).astype(np.float32)
-        self._validation_graphs = graphs.select(self.validation_ids)
+        train_graphs = graphs.select(self.train_ids)
+        self._state_scaling = (
+            initial.state_scaling
+            if initial
+            else StateScaling.fit(train_graphs.state, network.global_features)
+        )
+        self._validation_graphs = graphs.select(self.validation_ids).scaled(self._state_scaling)
         self._batches = StratifiedBatches(
-            graphs.select(self.train_ids),
+            train_graphs.scaled(self._state_scaling),
             batch_size=training.batch_size,
             epochs=training.epochs,
             rng_seed=derive_seed(seed, "batches"),
@@ -172,6 +180,7 @@ class Trainer:
             target=self._target,
             unit=self._unit,
             held_out_ids=self.validation_ids,
+            state_scaling=self._state_scaling,
         )
 
     def checkpoint(self) -> TrainingCheckpoint:

@@ -81,7 +81,7 @@ def training_fingerprint(
 ) -> str:
     """Hash all that the weights after training depend on; ``initial`` is the first network's fingerprint."""
     settings: dict[str, Any] = {
-        "network": network.model_dump(mode="json", exclude={"layer"}),
+        "network": network.content(exclude={"layer"}),
         "training": training.model_dump(mode="json", exclude={"checkpoint_every_epochs"}),
         "seed": seed,
         "initial": initial,
@@ -96,6 +96,7 @@ def training_fingerprint(
         graphs.bond_lengths_angstrom,
         graphs.bond_offsets,
         np.asarray(targets, dtype=np.float64),
+        *((graphs.state,) if graphs.global_features else ()),
     ):
         digest.update(np.ascontiguousarray(array).tobytes())
         digest.update(b"|")

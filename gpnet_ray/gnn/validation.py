@@ -23,13 +23,14 @@ def held_out_mae(
 
     Args:
         state: any network.
-        graphs: the whole training set, built with the network's cut-off.
+        graphs: the whole training set, built with the network's cut-off and global features.
         targets: float64 (n,), in the order of ``graphs.ids``.
         fraction: the ``validation_fraction`` of the training.
         seed: the seed of the training.
 
     Raises:
-        InputError: targets that do not fit, or another cut-off than the network's.
+        InputError: targets that do not fit, or graphs of another cut-off or other global features than the
+            network's.
     """
     check_targets(graphs, targets)
     _, held_out = hold_out(graphs.ids, fraction=fraction, seed=seed)

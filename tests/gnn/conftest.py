@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -83,6 +84,16 @@ def graphs(structures: list[Structure]) -> CrystalGraphs:
     return built
 
 
+GLOBAL_FEATURES = ("temperature_K", "pressure_GPa", "charge_e")
+
+
+@pytest.fixture(scope="session")
+def graphs_with_features(graphs: CrystalGraphs) -> CrystalGraphs:
+    """The same crystals, each at conditions of its own, of very different magnitudes."""
+    state = np.random.default_rng(8).normal([300.0, 5.0, 0.0], [40.0, 2.0, 1e-3], (len(graphs), 3))
+    return dataclasses.replace(graphs, global_features=GLOBAL_FEATURES, state=state)
+
+
 @pytest.fixture(scope="session")
 def learnable_targets(graphs: CrystalGraphs) -> np.ndarray:
     """A target that a network can learn: mean bond length and mean atomic number of a crystal."""
@@ -105,7 +116,7 @@ def keras_inputs() -> Callable[[CrystalGraphs, NetworkConfig], list[np.ndarray]]
 
 
 def flatten_as_megnet_does(graphs, network: NetworkConfig) -> list[np.ndarray]:
-    """Flatten crystals as megnet's batch generator does: a leading axis of one, state of zeros."""
+    """Flatten crystals as megnet's batch generator does: a leading axis of one, and two zeros without features."""
     n_atoms, n_bonds = graphs.n_atoms(), graphs.n_bonds()
     first = np.repeat(graphs.atom_offsets[:-1], n_bonds)
     centers, width = gaussian_centers(network), network.gaussian_width_angstrom
@@ -114,7 +125,7 @@ def flatten_as_megnet_does(graphs, network: NetworkConfig) -> list[np.ndarray]:
     arrays = [
         graphs.atomic_numbers,
         expanded.astype(np.float32),
-        np.zeros((len(graphs), 2), np.float32),
+        graphs.state.astype(np.float32) if graphs.global_features else np.zeros((len(graphs), 2)),
         (graphs.bond_sources + first).astype(np.int32),
         (graphs.bond_targets + first).astype(np.int32),
         np.repeat(np.arange(len(graphs)), n_atoms).astype(np.int32),

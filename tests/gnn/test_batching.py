@@ -20,6 +20,8 @@ def graphs_of_sizes(n_atoms: np.ndarray, n_bonds: np.ndarray) -> CrystalGraphs:
         atom_offsets=np.concatenate([[0], np.cumsum(n_atoms)]),
         bond_offsets=np.concatenate([[0], np.cumsum(n_bonds)]),
         cutoff_angstrom=4.0,
+        global_features=(),
+        state=np.empty((len(n_atoms), 0)),
     )
 
 

@@ -13,6 +13,7 @@ from gpnet_ray.config import LAYERS, NetworkConfig
 from gpnet_ray.gnn._megnet import build_keras_model
 from gpnet_ray.gnn.architecture import layer_width, weight_shapes
 from gpnet_ray.gnn.batching import BatchShape, pad_batch
+from gpnet_ray.gnn.global_state import StateScaling
 from gpnet_ray.gnn.initial_weights import draw_weights, keras_weights
 from gpnet_ray.gnn.model import Activations, apply_network, pack, to_tensors, unpack
 
@@ -29,9 +30,13 @@ class Case(NamedTuple):
     our_gradients: dict[str, np.ndarray]
 
 
-@pytest.fixture(scope="module")
-def case(graphs, tiny_network, keras_inputs) -> Case:
+@pytest.fixture(scope="module", params=["two zeros", "three global features"])
+def case(request, graphs, graphs_with_features, tiny_network, keras_inputs) -> Case:
     network = tiny_network
+    if request.param == "three global features":
+        features = graphs_with_features.global_features
+        network = network.model_copy(update={"global_features": features})
+        graphs = graphs_with_features.scaled(StateScaling.fit(graphs_with_features.state, features))
     rng = np.random.default_rng(0)
     weights = draw_weights(network, seed=5)
     # Biases away from their starting values, where a wrong sign or a missing bias would not show.
