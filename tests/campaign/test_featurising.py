@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from gpnet_ray.config import NetworkConfig, ResourcesConfig
 from gpnet_ray.data.hypothetical_oxides import hypothetical_oxides
 from gpnet_ray.errors import DataError, InputError
 from gpnet_ray.gnn.architecture import weight_shapes
+from gpnet_ray.gnn.featurize import Featurizer
+from gpnet_ray.gnn.global_state import StateScaling
+from gpnet_ray.gnn.graphs import build_graphs
 from gpnet_ray.gnn.network_state import NetworkState
 from gpnet_ray.latent_columns import latent_matrix
 from gpnet_ray.progress import NullProgress
@@ -42,9 +46,10 @@ def network() -> NetworkState:
     )
 
 
-def open_source(dataset: Path | str):
+def open_source(dataset: Path | str, *features: str):
     return pool_source(
         str(dataset),
+        global_features=features,
         id_column="material_id",
         structure_column="structure",
         seed=3,
@@ -59,9 +64,6 @@ def through(source, network, **more) -> pa.Table:
 
 
 def test_every_id_has_its_own_latent_or_its_reason(small_ray, network, tmp_path):
-    from gpnet_ray.gnn.featurize import Featurizer
-    from gpnet_ray.gnn.graphs import build_graphs
-
     made = rows(40)
     crystals = {row["material_id"]: row["structure"] for row in made}
     made[3]["structure"] = "not a crystal"
@@ -185,3 +187,59 @@ def test_what_cannot_be_a_pool_is_refused(tmp_path):
     (tmp_path / "settings.json").write_text(json.dumps({}))
     with pytest.raises(DataError, match="no file"):
         structure_files([tmp_path / "nowhere.cif"])
+
+
+@pytest.mark.parametrize("kind", ["parquet", "json"])
+def test_global_features_reach_the_network_from_every_kind_of_file(
+    small_ray, network, tmp_path, kind
+):
+    config = TINY.model_copy(update={"global_features": ("pressure_GPa",)})
+    shapes = weight_shapes(config)
+    kernel = np.full(shapes["preblock_state_0/kernel"], 0.3, np.float32)
+    pressed = dataclasses.replace(
+        network,
+        config=config,
+        weights={**network.weights, "preblock_state_0/kernel": kernel},
+        state_scaling=StateScaling((5.0,), (2.0,)),
+    )
+    # One crystal under five pressures, so that nothing else tells the rows apart.
+    crystal = rock_salt("Mg", 4.2)
+    made = [
+        {"material_id": f"at-{p}", "structure": crystal, "pressure_GPa": float(p)} for p in range(5)
+    ]
+    path = tmp_path / f"pool.{kind}"
+    if kind == "parquet":
+        write_parquet(path, [*made, {**made[0], "material_id": "at-none", "pressure_GPa": None}])
+    else:
+        texts = [{**row, "structure": row["structure"].as_dict()} for row in made]
+        path.write_text(json.dumps(texts))
+    table = through(open_source(path, "pressure_GPa"), pressed)
+    if kind == "parquet":
+        last = table.slice(5).to_pylist()[0]
+        assert (last["material_id"], last["category"]) == ("at-none", "no global feature")
+    expected = []
+    for pressure in range(5):
+        alone = crystal.copy(properties={"pressure_GPa": pressure})
+        graphs, _ = build_graphs(
+            ["one"],
+            [alone],
+            cutoff_angstrom=TINY.cutoff_angstrom,
+            global_features=config.global_features,
+        )
+        expected.append(Featurizer(pressed).featurize(graphs)[2][0])
+    assert len(set(np.round(expected, 4))) == 5
+    found = table.slice(0, 5).column("network_prediction").to_numpy()
+    # The same crystal in other batches: float32 sums in another order.
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_hash_of_a_pool_depends_on_the_features_that_are_read(tmp_path):
+    made = [{**row, "pressure_GPa": 1.0, "charge_e": 0.0} for row in rows(4)]
+    path = write_parquet(tmp_path / "a.parquet", made)
+    features = [(), ("pressure_GPa",), ("pressure_GPa", "charge_e"), ("charge_e", "pressure_GPa")]
+    assert len({open_source(path, *names).fingerprint for names in features}) == 4
+
+
+def test_embedded_oxides_have_no_global_features():
+    with pytest.raises(InputError, match=r"pressure_GPa, which hypothetical-oxides do not have"):
+        open_source("hypothetical-oxides:5", "pressure_GPa")

@@ -315,3 +315,47 @@ def test_the_real_oxides_are_read_whole():
     # Compared as compositions: pymatgen releases differ in where they put a noble gas.
     found = [Composition(formula) for formula in dataset.formulas().values()]
     assert found == [Composition(formula) for formula in table["formula"]]
+
+
+def with_pressures(crystals: dict, energies: dict, pressures: list) -> list[dict]:
+    made = json_rows(crystals, energies)
+    return [{**row, "pressure_GPa": p} for row, p in zip(made, pressures, strict=True)]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "json"])
+def test_global_features_are_read_into_the_crystals(kind, crystals, energies, tmp_path):
+    pressures = [float(n) - 0.5 for n in range(len(crystals))]
+    table = pd.DataFrame(with_pressures(crystals, energies, pressures))
+    path = tmp_path / f"d.{kind}"
+    if kind == "json":
+        table.to_json(path, orient="split", index=True)
+    else:
+        getattr(table, f"to_{kind}")(path, index=False)
+    dataset = read(path, global_features=["pressure_GPa"])
+    found = [structure.properties["pressure_GPa"] for structure in dataset.structures]
+    assert dict(zip(dataset.ids, found, strict=True)) == dict(zip(crystals, pressures, strict=True))
+    assert "pressure_GPa" not in read(path).structures[0].properties
+
+
+@pytest.mark.parametrize("value", [None, np.nan, np.inf, "much"])
+def test_a_global_feature_that_is_no_number_is_named_with_its_row(
+    value, crystals, energies, tmp_path
+):
+    pressures: list[object] = [float(n) for n in range(len(crystals))]
+    pressures[1] = value
+    path = tmp_path / "d.json"
+    path.write_text(json.dumps(with_pressures(crystals, energies, pressures)))
+    with pytest.raises(DataError, match=rf"'pressure_GPa' is .*{list(crystals)[1]} \(row 2"):
+        read(path, global_features=["pressure_GPa"])
+
+
+def test_a_missing_global_feature_and_a_folder_which_has_none_are_refused(
+    crystals, energies, tmp_path
+):
+    made = with_pressures(crystals, energies, [0.0] * len(crystals))
+    table = write_parquet(tmp_path / "d.parquet", made)
+    with pytest.raises(DataError, match=r"did you mean 'pressure_GPa'.*--global-feature"):
+        read(table, global_features=["presure_GPa"])
+    folder = write_folder(tmp_path, crystals, energies)
+    with pytest.raises(DataError, match="no columns for the global features pressure_GPa"):
+        read(folder, global_features=["pressure_GPa"])

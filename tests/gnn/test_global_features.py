@@ -54,8 +54,8 @@ def test_a_target_that_only_a_feature_decides_is_learned_from_it(
 ):
     guess = np.abs(by_pressure - by_pressure.mean()).mean()
     without = train(graphs, by_pressure, tiniest_network).best_state()
-    # Of crystals that it has not seen; measured: 0.10 and 0.93 of the error of guessing the mean.
-    assert held_out_mae(trained, graphs_with_features, by_pressure) < 0.3 * guess
+    # Of crystals that it has not seen; measured: 0.04 and 0.95 of the error of guessing the mean.
+    assert held_out_mae(trained, graphs_with_features, by_pressure) < 0.2 * guess
     assert held_out_mae(without, graphs, by_pressure) > 0.6 * guess
 
 
@@ -70,12 +70,10 @@ def test_a_saved_network_reads_features_as_before(trained, graphs_with_features,
     trained.save(tmp_path)
     read = load_network_state(tmp_path)
     assert read.fingerprint() == trained.fingerprint()
-    for ours, theirs in zip(
-        Featurizer(read).featurize(graphs_with_features)[1:],
-        Featurizer(trained).featurize(graphs_with_features)[1:],
-        strict=True,
-    ):
-        assert np.abs(ours - theirs).max() == 0.0
+    some = graphs_with_features.select(graphs_with_features.ids[:5])
+    ours, theirs = (Featurizer(state).featurize(some)[1:] for state in (read, trained))
+    for one, other in zip(ours, theirs, strict=True):
+        assert np.abs(one - other).max() == 0.0
 
 
 def test_training_on_from_a_network_keeps_its_scaling(
