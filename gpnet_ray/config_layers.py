@@ -107,6 +107,9 @@ def _explain(error: ValidationError) -> str:
             lines.append(f"{where}: unknown {singular} {value!r}: {hint}")
         elif fault["type"] == NOT_TO_BE_SHOWN:
             lines.append(f"{where}: {fault['msg']}")
+        elif fault["type"] == "value_error":
+            # A rule of our own, whose words hold the value that matters; the input may be the whole configuration.
+            lines.append(f"{where or 'configuration'}: {fault['ctx']['error']}")
         else:
             lines.append(f"{where or 'configuration'}: {fault['msg']} (got {value!r})")
     return "\n".join(lines)

@@ -48,12 +48,15 @@ def test_every_preset_is_valid(name: str) -> None:
         ({"training.epochs": 0}, "training.epochs"),
         ({"gp.noise_std": float("nan")}, "gp.noise_std"),
         ({"name": "../elsewhere"}, "name"),
+        ({"network.global_features": ["a", "a"]}, "global features ['a', 'a']"),
+        ({"data.target": "gap", "network.global_features": ["gap"]}, "which is the target"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_value(overrides: dict[str, object], said: str) -> None:
     with pytest.raises(InputError) as error:
         load_config(overrides=overrides)
     assert said in str(error.value)
+    assert "Value error" not in str(error.value)  # words of pydantic's own
     assert error.value.exit_code == 2
 
 

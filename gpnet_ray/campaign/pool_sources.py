@@ -53,9 +53,10 @@ class PoolSource:
         fingerprint: hash of its whole content.
         total: how many ids it has, the rejected ones included.
         rejected: materials that could not be read already.
-        open: gives the Ray dataset of all others, with columns ``material_id``, ``structure`` (text) and one for
-            each global feature (float64, null where there is no number), always in the same order; it takes the share of a CPU that a task of it may ask for, and how many of the first
-            rows to leave out, fewer than there are.
+        open: gives the Ray dataset of all others, with columns ``material_id``, ``structure`` (text) and one
+            for each global feature (float64, null where there is no number), always in the same order; it takes
+            the share of a CPU that a task of it may ask for, and how many of the first rows to leave out, fewer
+            than there are.
     """
 
     name: str

@@ -7,6 +7,8 @@ what a campaign leaves behind, when none runs. Memory is what processes hold of 
 Pages of libraries are left out: a process's part of them depends on who else on the machine has them open, and
 moved by dozens of MiB with other people's work.
 
+With ``--bare`` they are no campaigns: five actors of an empty class, which are started and ended. So what grows then is Ray.
+
 Metrics are fetched every 15 s, as Prometheus does: Ray's agent forgets the last values of processes that have ended
 only when somebody fetches them, and keeps them all where nobody does (``--nobody-fetches-metrics``).
 """
@@ -23,6 +25,7 @@ import tempfile
 import threading
 import time
 import urllib.request
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,6 +90,7 @@ def main() -> None:
     parser.add_argument("--campaigns", type=int, default=20)
     parser.add_argument("--at-once", type=int, default=4)
     parser.add_argument("--times-at-once", type=int, default=1)
+    parser.add_argument("--bare", action="store_true")
     parser.add_argument("--nobody-fetches-metrics", action="store_true")
     parser.add_argument(
         "--one", nargs=3, metavar=("FOLDER", "NAME", "ADDRESS"), help=argparse.SUPPRESS
@@ -94,7 +98,11 @@ def main() -> None:
     options = parser.parse_args()
     if options.one:
         folder, name, address = options.one
-        campaign(Path(folder), name, address)
+        if options.bare:
+            with ray.init(address, log_to_driver=False):
+                empty_actors()
+        else:
+            campaign(Path(folder), name, address)
         return
     if "RAY_AUTH_TOKEN" not in os.environ:
         # Ray reads it when it is imported; the drivers at once need it to join.
@@ -110,9 +118,18 @@ def main() -> None:
         threading.Thread(target=fetch_metrics, args=(ended,), daemon=True).start()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            one_after_another(Path(folder), options.campaigns)
-            for round_number in range(options.times_at_once):
-                several_at_once(Path(folder), cluster.address, options.at_once, round_number)
+            if options.bare:
+                one_after_another(options.campaigns, lambda name: empty_actors())
+            else:
+                one_after_another(
+                    options.campaigns, lambda name: campaign(Path(folder), name, None)
+                )
+            script = [sys.executable, __file__, *(["--bare"] if options.bare else [])]
+            for round_number in range(1, options.times_at_once + 1):
+                names = [f"at-once-{round_number}-{n}" for n in range(options.at_once)]
+                several_at_once(
+                    [[*script, "--one", folder, name, cluster.address] for name in names]
+                )
     finally:
         ended.set()
         ray.shutdown()
@@ -128,29 +145,41 @@ def fetch_metrics(ended: threading.Event) -> None:
             answer.read()
 
 
-def one_after_another(folder: Path, n_campaigns: int) -> None:
+def one_after_another(n_campaigns: int, run: Callable[[str], None]) -> None:
     """Print a line before the first campaign and after each."""
     print(f"before: {settled()}", flush=True)
     for number in range(1, n_campaigns + 1):
         begun = time.monotonic()
-        campaign(folder, f"after-another-{number}", None)
+        run(f"after-another-{number}")
         seconds = time.monotonic() - begun
         print(f"campaign {number:2d} ({seconds:4.1f} s): {settled()}", flush=True)
 
 
-def several_at_once(folder: Path, address: str, at_once: int, round_number: int) -> None:
+def several_at_once(commands: Sequence[Sequence[str]]) -> None:
     """Print a line after campaigns that ran at once, each with a driver of its own."""
     begun = time.monotonic()
-    script = [sys.executable, __file__, "--one", str(folder)]
-    drivers = [
-        subprocess.Popen([*script, f"at-once-{round_number}-{number}", address])
-        for number in range(at_once)
-    ]
+    drivers = [subprocess.Popen(command) for command in commands]
     codes = [driver.wait() for driver in drivers]
     seconds = time.monotonic() - begun
     if any(codes):
         sys.exit(f"exit codes of the campaigns at once: {codes}")
-    print(f"{at_once} at once ({seconds:4.1f} s): {settled()}", flush=True)
+    print(f"{len(commands)} at once ({seconds:4.1f} s): {settled()}", flush=True)
+
+
+def empty_actors() -> None:
+    """What a campaign is to Ray, without any of its work: five actors that come and go."""
+    actors = [ray.remote(num_cpus=0.25)(Empty).remote() for _ in range(5)]
+    ray.get([actor.answer.remote() for actor in actors])
+    for actor in actors:
+        ray.kill(actor)
+
+
+class Empty:
+    """What Ray needs to know of an actor, and nothing else."""
+
+    def answer(self) -> bool:
+        """Say that it lives."""
+        return True
 
 
 def campaign(folder: Path, name: str, address: str | None) -> None:

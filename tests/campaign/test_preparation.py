@@ -6,14 +6,18 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pymatgen.core import Lattice, Structure
 
+from gpnet_ray.campaign.identity import data_fingerprint
 from gpnet_ray.campaign.preparation import (
+    Problem,
     check_oracle,
     check_pool_is_large_enough,
     load_dataset,
 )
 from gpnet_ray.config_layers import load_config
 from gpnet_ray.errors import InputError
+from gpnet_ray.gnn.graphs import build_graphs
 from gpnet_ray.progress import NullProgress
 
 
@@ -54,3 +58,22 @@ def test_columns_named_without_a_dataset_are_refused() -> None:
 def test_train_and_test_must_leave_a_pool() -> None:
     with pytest.raises(InputError, match="10 train and 5 test rows leave nothing of 15"):
         check_pool_is_large_enough(problem(15), config(split__n_train=10, split__n_test=5))
+
+
+def test_the_fingerprint_of_the_data_depends_on_every_global_feature() -> None:
+    def fingerprint(names: tuple[str, ...], state: list[list[float]]) -> str:
+        oxide = Structure(Lattice.cubic(4.2), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
+        crystals = [oxide.copy(), oxide.copy()]
+        for crystal, values in zip(crystals, state, strict=True):
+            crystal.properties.update(zip(names, values, strict=True))
+        ids = ["a", "b"]
+        graphs, _ = build_graphs(ids, crystals, cutoff_angstrom=4.0, global_features=names)
+        dataset = SimpleNamespace(ids=ids, targets=None)
+        return data_fingerprint(Problem(dataset, graphs, ()))  # type: ignore[arg-type]
+
+    names = ("pressure_GPa", "temperature_K")
+    known = fingerprint(names, [[1.0, 300.0], [2.0, 400.0]])
+    assert fingerprint(names, [[1.0, 300.0], [2.0, 400.0]]) == known
+    assert fingerprint(names, [[1.0, 300.0], [2.0, 400.0 + 1e-12 * 400.0]]) != known
+    assert fingerprint(names[:1], [[1.0], [2.0]]) != known
+    assert fingerprint((), [[], []]) != known

@@ -142,6 +142,42 @@ def test_a_run_starts_from_a_pretrained_network_and_its_folder_predicts(
     assert "without" not in predicted.stdout
 
 
+@pytest.mark.slow
+def test_a_surrogate_with_a_global_feature_reads_it_from_datasets_and_refuses_lone_crystals(
+    run_here: Run, small_ray, tmp_path
+):
+    made = rows()
+    # The same crystals at other temperatures: what they differ by, the crystals do not show.
+    for number, row in enumerate(made):
+        row["temperature_K"] = 300.0 + 10.0 * (7 * number % 40)
+        row["energy"] += 0.002 * row["temperature_K"]
+    write_parquet(tmp_path / "oxides.parquet", made)
+    data = ("--dataset", "oxides.parquet", "--target", "energy")
+    more = ("--global-feature", "temperature_K", "--out", "surrogate")
+    done = run_here("train", *data, *more, *TINY_NETWORK)
+    assert done.returncode == 0, done.stderr
+
+    asked = [*made[:2], made[0] | {"material_id": "hotter", "temperature_K": 900.0}]
+    unknown = made[3] | {"temperature_K": None}
+    write_parquet(tmp_path / "asked.parquet", [*asked, unknown])
+    done = run_here("predict", "surrogate", "asked.parquet", "--out", "table.csv")
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "table.csv").open() as file:
+        table = {row["material_id"]: float(row["mean"]) for row in csv.DictReader(file)}
+    assert list(table) == ["m-000", "m-001", "hotter"]
+    assert table["hotter"] != pytest.approx(table["m-000"], abs=1e-3)
+    rejected = (tmp_path / "table.rejected.csv").read_text()
+    assert "m-003,no global feature" in rejected
+    assert "temperature_K: None" in rejected
+
+    rock_salt("Mg", 4.2).to(filename=str(tmp_path / "mgo.cif"))
+    for pool in ("mgo.cif", "hypothetical-oxides:5"):
+        done = run_here("predict", "surrogate", pool)
+        assert done.returncode == 2
+        assert "temperature_K" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -129,6 +129,17 @@ def test_a_crystal_without_a_number_is_set_aside_with_the_reason(structures, val
     assert f"pressure_GPa: {value!r}" in rejected.reason
 
 
+def test_numbers_of_numpy_are_numbers_too_and_its_true_is_none(structures):
+    some = [structure.copy() for structure in structures[:3]]
+    for structure, value in zip(some, (np.float32(0.5), np.int64(2), np.True_), strict=True):
+        structure.properties["pressure_GPa"] = value
+    graphs, (rejected,) = build_graphs(
+        ["a", "b", "c"], some, cutoff_angstrom=4.0, global_features=["pressure_GPa"]
+    )
+    assert graphs.state.tolist() == [[0.5], [2.0]]
+    assert rejected.material_id == "c"
+
+
 def test_where_no_crystal_has_the_number_the_message_says_what_to_do(structures):
     with pytest.raises(DataError, match=r"no global feature.*--global-feature"):
         build_graphs(["a"], structures[:1], cutoff_angstrom=4.0, global_features=["pressure_GPa"])
