@@ -49,6 +49,14 @@ LatentProjection: TypeAlias = Literal["none", "pca-2", "pca-3"]
 RecalibrationMethod: TypeAlias = Literal["none", "variance", "student-t", "isotonic", "conformal"]
 Strategy: TypeAlias = Literal["max-sigma", "random", "top-k", "distance"]
 
+COLUMNS_OF_OURS: Final = frozenset(
+    {
+        *("material_id", "structure", "formula", "sigma", "predicted"),
+        *("unit", "file", "value", "status", "reason"),
+    }
+)
+"""Of the tables in which a column of the dataset may stand beside ours."""
+
 KERNELS: tuple[Kernel, ...] = (
     "laplacian",
     "laplacian-l1",
@@ -124,6 +132,12 @@ class NetworkConfig(Section):
     def _features_are_distinct(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         if len(set(value)) != len(value) or not all(value):
             raise ValueError(f"global features {list(value)}: give each a name of its own")
+        taken = [name for name in value if name.lower() in COLUMNS_OF_OURS]
+        if taken:
+            raise ValueError(
+                f"global feature {taken[0]!r}: tables of this program have a column of that name; rename the"
+                " one of the dataset"
+            )
         return value
 
     def content(self, *, exclude: set[str] | None = None) -> dict[str, Any]:
@@ -370,15 +384,6 @@ class Config(Section):
                 "training.freeze_atom_embeddings keeps what training starts from, and retraining.start"
                 " 'scratch' starts from nothing; set retraining.start to warm, retraining.when to never, or"
                 " let the embeddings move"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _target_is_no_feature(self) -> Config:
-        if self.data.target in self.network.global_features:
-            raise ValueError(
-                f"network.global_features holds {self.data.target!r}, which is the target; the network would"
-                " be told what it is to learn. Leave it out"
             )
         return self
 

@@ -49,7 +49,7 @@ def test_every_preset_is_valid(name: str) -> None:
         ({"gp.noise_std": float("nan")}, "gp.noise_std"),
         ({"name": "../elsewhere"}, "name"),
         ({"network.global_features": ["a", "a"]}, "global features ['a', 'a']"),
-        ({"data.target": "gap", "network.global_features": ["gap"]}, "which is the target"),
+        ({"network.global_features": ["Value"]}, "global feature 'Value'"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_value(overrides: dict[str, object], said: str) -> None:

@@ -56,10 +56,10 @@ class PoolFeaturizer:
             self._posterior = surrogate.posterior()
 
     def __call__(self, block: pa.Table) -> pa.Table:
-        """Featurise a block: ids, crystals and a column for each global feature of the network (float64).
+        """Featurise a block: ids, crystals and a column for each global feature of the network.
 
-        The columns ``material_id`` and ``structure`` (pymatgen JSON or CIF) are text. Every id of the block is in
-        exactly one row of the answer; rejected ones have a reason and nulls.
+        All columns are text: ``material_id``, ``structure`` (pymatgen JSON or CIF), and the numbers. Every id of
+        the block is in exactly one row of the answer; rejected ones have a reason and nulls.
         """
         ids, graphs, rejected = self._graphs(block)
         _, latents, predictions = self._featurizer.featurize(graphs)
@@ -106,16 +106,19 @@ class PoolFeaturizer:
 
 
 def _parse(
-    material_id: str, text: str | None, features: dict[str, float | None]
+    material_id: str, text: str | None, features: dict[str, str | None]
 ) -> Structure | RejectedMaterial:
     from gpnet_ray.data.dataset import RejectedMaterial
+    from gpnet_ray.data.raw_materials import number_or_none
     from gpnet_ray.data.structure_parsing import BadStructureError, parse_structure
 
     try:
         structure = parse_structure(text).structure
     except BadStructureError as error:
         return RejectedMaterial(material_id, error.category, error.detail, "reading the crystal")
-    structure.properties.update(features)
+    for name, given in features.items():
+        number = number_or_none(given)
+        structure.properties[name] = given if number is None else number
     return structure
 
 

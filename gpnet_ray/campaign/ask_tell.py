@@ -326,7 +326,15 @@ class AskTellCampaign:
         Raises:
             InputError: the folder is not empty.
         """
-        return write_request(self._session.folder, requests, out, fmt=fmt, unit=self._state.unit)
+        features = self.config.network.global_features
+        return write_request(
+            self._session.folder,
+            requests,
+            out,
+            fmt=fmt,
+            unit=self._state.unit,
+            global_features=features,
+        )
 
     @property
     def _state(self) -> AskTellState:

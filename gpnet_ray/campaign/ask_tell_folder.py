@@ -12,12 +12,13 @@ import pyarrow.parquet as pq
 import yaml
 
 from gpnet_ray.campaign.ask_tell_state import AskTellState
+from gpnet_ray.campaign.identity import science_of
 from gpnet_ray.campaign.journal import Journal, read_journal
 from gpnet_ray.campaign.run_folder import RunFolder
 from gpnet_ray.campaign.surrogate import LABELLED_FILE
 from gpnet_ray.config import Config
 from gpnet_ray.data.plain_columns import refuse_objects
-from gpnet_ray.data.structure_parsing import structure_from_dict
+from gpnet_ray.data.structure_parsing import structure_from_dict, structure_text
 from gpnet_ray.errors import RunFolderError
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class AskTellFolder(RunFolder):
             raise RunFolderError(
                 f"{self.path} was not set up to its end; run `gpnet-ray init` again with --overwrite"
             )
-        now, then = config.science(), state.run["identity"]
+        now, then = science_of(config.science()), science_of(state.run["identity"])
         differ = sorted(key for key in then.keys() & now.keys() if then[key] != now[key])
         if differ:
             listing = "; ".join(f"{key}: {then[key]} then, {now[key]} now" for key in differ)
@@ -130,7 +131,7 @@ class AskTellFolder(RunFolder):
         new = pa.table(
             {
                 "material_id": list(structures),
-                "structure": [json.dumps(s.as_dict()) for s in structures.values()],
+                "structure": [structure_text(s) for s in structures.values()],
             }
         )
         if self.structures.is_file():

@@ -26,6 +26,7 @@ def write_request(
     *,
     fmt: StructureFormat | None,
     unit: str,
+    global_features: Sequence[str],
 ) -> Path:
     """Write a request into a folder of its own; see :meth:`AskTellCampaign.write_request`.
 
@@ -41,9 +42,10 @@ def write_request(
         material_id, structure = request.material_id, structures[request.material_id]
         file = write_structure(place, material_id, structure, fmt=fmt).name if fmt else ""
         formula = structure.composition.element_composition.reduced_formula
-        rows.append(FormRow(material_id, formula, request.sigma, request.predicted, file))
+        features = {name: float(structure.properties[name]) for name in global_features}
+        rows.append(FormRow(material_id, formula, request.sigma, request.predicted, file, features))
     form = place / FORM
-    folder.write_text(form, form_text(rows, unit=unit))
+    folder.write_text(form, form_text(rows, unit=unit, global_features=global_features))
     return form
 
 

@@ -23,6 +23,7 @@ from gpnet_ray.campaign.labels import open_desk, true_values
 from gpnet_ray.campaign.networks import Networks
 from gpnet_ray.campaign.preparation import (
     Problem,
+    check_features_vary,
     check_network,
     check_oracle,
     check_pool_is_large_enough,
@@ -191,6 +192,8 @@ class Campaign:
         context.placement = stack.enter_context(reserved(resources, labellers=resources.labellers))
         desk = open_desk(context, problem, journal, stack)
         split = self._read_or_draw_split(problem)
+        if self._network is None and context.initial is None:
+            check_features_vary(problem, split, context.config)
         write_about(context, problem, split)
         reference, without_label = true_values(context, problem, split, desk)
         if without_label:

@@ -20,7 +20,14 @@ from gpnet_ray.data.splits import Split
 from gpnet_ray.errors import RunFolderError
 from gpnet_ray.gnn.network_state import NetworkState
 
-__all__ = ["check_same", "data_fingerprint", "holds_anything", "open_run", "run_identity"]
+__all__ = [
+    "check_same",
+    "data_fingerprint",
+    "holds_anything",
+    "open_run",
+    "run_identity",
+    "science_of",
+]
 
 
 def run_identity(
@@ -35,6 +42,14 @@ def run_identity(
     initial = context.initial
     identity["pretrained network"] = None if initial is None else initial.fingerprint()
     return identity
+
+
+def science_of(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of the settings of a run, to be compared with others of which some are left out.
+
+    Global features are kept only where there are any (:meth:`gpnet_ray.config.NetworkConfig.content`).
+    """
+    return {"network.global_features": [], **identity}
 
 
 def data_fingerprint(problem: Problem) -> str:

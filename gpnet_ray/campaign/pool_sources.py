@@ -6,7 +6,6 @@ neither is ever in memory as a whole. The smaller formats are read whole first.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -22,7 +21,8 @@ import pyarrow.parquet as pq
 from gpnet_ray import __version__
 from gpnet_ray.data.dataset import RejectedMaterial, check_unique_ids
 from gpnet_ray.data.plain_columns import refuse_objects
-from gpnet_ray.data.raw_materials import ColumnNames, check_columns, number_or_none
+from gpnet_ray.data.raw_materials import ColumnNames, check_columns
+from gpnet_ray.data.structure_parsing import structure_text
 from gpnet_ray.data.unique_ids import repeated_ids
 from gpnet_ray.errors import DataError, InputError
 from gpnet_ray.gnn.global_state import check_has_features
@@ -54,9 +54,9 @@ class PoolSource:
         total: how many ids it has, the rejected ones included.
         rejected: materials that could not be read already.
         open: gives the Ray dataset of all others, with columns ``material_id``, ``structure`` (text) and one
-            for each global feature (float64, null where there is no number), always in the same order; it takes
-            the share of a CPU that a task of it may ask for, and how many of the first rows to leave out, fewer
-            than there are.
+            for each global feature (text of what the file has), always in the same order; it takes the share of
+            a CPU that a task of it may ask for, and how many of the first rows to leave out, fewer than there
+            are.
     """
 
     name: str
@@ -113,7 +113,7 @@ def pool_source(
         global_features=features,
         progress=progress,
     )
-    texts = [json.dumps(s.as_dict()) for s in read.structures]
+    texts = [structure_text(s) for s in read.structures]
     numbers = {name: [s.properties[name] for s in read.structures] for name in features}
     return _in_memory(dataset, read.ids, texts, read.rejected, numbers)
 
@@ -158,7 +158,7 @@ def structure_files(files: Sequence[Path]) -> PoolSource:
 
     def read(file: Path) -> None:
         try:
-            texts[str(file)] = json.dumps(parse_structure(file).structure.as_dict())
+            texts[str(file)] = structure_text(parse_structure(file).structure)
         except BadStructureError as error:
             rejected.append(RejectedMaterial(str(file), error.category, error.detail, str(file)))
 
@@ -172,7 +172,7 @@ def _generate(_: Any, count: int, seed: int, n_done: int) -> Iterator[pa.Table]:
 
     oxides = islice(hypothetical_oxides(count, seed=seed), n_done, None)
     while block := list(islice(oxides, ROWS_PER_BLOCK)):
-        texts = [json.dumps(s.as_dict()) for _, s in block]
+        texts = [structure_text(s) for _, s in block]
         yield _block([name for name, _ in block], texts, {})
 
 
@@ -239,10 +239,8 @@ def _read_row_groups(part: pa.Table, path: str, columns: ColumnNames) -> Iterato
             if not rows.num_rows:
                 continue
             ids = rows.column(columns.material_id).cast(pa.string()).to_pylist()
-            features = {
-                name: [number_or_none(value) for value in rows.column(name).to_pylist()]
-                for name in columns.global_features
-            }
+            # As they are: what is no number is named when the crystal is rejected.
+            features = {name: rows.column(name).to_pylist() for name in columns.global_features}
             yield _block(ids, rows.column(columns.structure).to_pylist(), features)
 
 
@@ -268,11 +266,16 @@ def _in_memory(
 
 
 def _block(
-    ids: Sequence[str], texts: Sequence[str], features: Mapping[str, Sequence[float | None]]
+    ids: Sequence[str], texts: Sequence[str], features: Mapping[str, Sequence[object]]
 ) -> pa.Table:
     columns = {"material_id": pa.array(ids, pa.string()), "structure": pa.array(texts, pa.string())}
-    numbers = {name: pa.array(values, pa.float64()) for name, values in features.items()}
-    return pa.table(columns | numbers)
+    return pa.table(columns | {name: _as_text(values) for name, values in features.items()})
+
+
+def _as_text(values: Sequence[object]) -> pa.Array:
+    # One type for all blocks, whatever the file has; repr gives every float back as it was.
+    texts = [v if v is None or isinstance(v, str) else repr(v) for v in values]
+    return pa.array(texts, pa.string())
 
 
 def _digest_of_file(path: Path) -> bytes:

@@ -12,10 +12,16 @@ from gpnet_ray.data.dataset import MaterialsDataset, RejectedMaterial
 from gpnet_ray.data.hypothetical_oxides import SOURCE as HYPOTHETICAL
 from gpnet_ray.data.splits import Split, make_split
 from gpnet_ray.errors import InputError
-from gpnet_ray.gnn.global_state import check_has_features
+from gpnet_ray.gnn.global_state import StateScaling, check_has_features
 from gpnet_ray.gnn.graphs import CrystalGraphs, build_graphs
 from gpnet_ray.gnn.network_state import NetworkState
-from gpnet_ray.oracles.factory import DescribedOracle, NeedsReferences, make_oracle
+from gpnet_ray.gnn.training_set import hold_out
+from gpnet_ray.oracles.factory import (
+    DescribedOracle,
+    NeedsReferences,
+    features_not_read,
+    make_oracle,
+)
 from gpnet_ray.oracles.ionic import IonicOracle
 from gpnet_ray.oracles.protocol import Oracle
 from gpnet_ray.progress import Progress
@@ -24,13 +30,16 @@ from gpnet_ray.types import FloatArray
 
 __all__ = [
     "Problem",
+    "check_features_vary",
     "check_network",
     "check_oracle",
     "check_pool_is_large_enough",
+    "check_target_is_no_feature",
     "load_dataset",
     "screen",
     "split_problem",
     "table_oracle",
+    "training_seed",
     "values_of",
 ]
 
@@ -61,8 +70,8 @@ def load_dataset(config: Config, progress: Progress) -> tuple[MaterialsDataset, 
 
     Raises:
         DataError: the dataset cannot be used; see :func:`gpnet_ray.data.readers.read_dataset`.
-        InputError: columns or global features are named, but no dataset; the oracle cannot be set up as configured, or
-            has no reference energy of an element.
+        InputError: columns or global features are named, but no dataset; the oracle cannot be set up as
+            configured, or has no reference energy of an element.
     """
     data = config.data
     kind = config.oracle.kind or ("ionic" if data.dataset is None else "table")
@@ -79,6 +88,12 @@ def load_dataset(config: Config, progress: Progress) -> tuple[MaterialsDataset, 
         dataset = _read(config, progress, with_targets=False)
     dataset = _described(dataset, oracle, config)
     _check_references(oracle, dataset)
+    unread = features_not_read(config.oracle, config.network.global_features)
+    if unread:
+        progress.line(
+            f"Warning: {dataset.label_note}: the labels do not depend on the global features {', '.join(unread)},"
+            " which the oracle is not told"
+        )
     return dataset, oracle
 
 
@@ -104,7 +119,10 @@ def _configured_oracle(config: Config) -> DescribedOracle:
     settings = settings if settings.kind else settings.model_copy(update={"kind": "ionic"})
     source = str(config.data.dataset or HYPOTHETICAL)
     files_dir = config.run_dir(source) / "label_files"
-    return make_oracle(settings, unit=config.data.unit, files_dir=files_dir)
+    features = config.network.global_features
+    return make_oracle(
+        settings, unit=config.data.unit, files_dir=files_dir, global_features=features
+    )
 
 
 def _read(config: Config, progress: Progress, *, with_targets: bool) -> MaterialsDataset:
@@ -209,7 +227,9 @@ def screen(dataset: MaterialsDataset, config: Config, progress: Progress) -> Pro
 
     Raises:
         DataError: a structure is bad and the configuration says to stop at such.
+        InputError: the target is one of the global features.
     """
+    check_target_is_no_feature(dataset, config)
     graphs, rejected = build_graphs(
         dataset.ids,
         dataset.structures,
@@ -220,6 +240,35 @@ def screen(dataset: MaterialsDataset, config: Config, progress: Progress) -> Pro
     )
     problem = Problem(dataset, graphs, dataset.rejected)
     return problem.without(rejected) if rejected else problem
+
+
+def check_target_is_no_feature(dataset: MaterialsDataset, config: Config) -> None:
+    """Refuse a network that would be told what it is to learn.
+
+    Raises:
+        InputError: the target is one of the global features.
+    """
+    if dataset.target in config.network.global_features:
+        raise InputError(
+            f"network.global_features holds {dataset.target!r}, which is the target; the network would be"
+            " told what it is to learn. Leave it out"
+        )
+
+
+def training_seed(config: Config) -> int:
+    """The same for every training of a campaign, so that who is held out stays held out."""
+    return derive_seed(config.seed, "network")
+
+
+def check_features_vary(problem: Problem, split: Split, config: Config) -> None:
+    """Refuse, before a label is bought, global features that the first training could learn nothing from.
+
+    Raises:
+        InputError: a feature is the same for all crystals that the network would be trained on.
+    """
+    fraction = config.training.validation_fraction
+    ids, _ = hold_out(split.train, fraction=fraction, seed=training_seed(config))
+    StateScaling.fit(problem.graphs.select(ids).state, config.network.global_features)
 
 
 def check_pool_is_large_enough(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gpnet_ray.actors.cluster import connected
-from gpnet_ray.campaign.identity import check_same
+from gpnet_ray.campaign.identity import check_same, science_of
 from gpnet_ray.campaign.journal import Journal, read_journal
 from gpnet_ray.campaign.preparation import load_dataset
 from gpnet_ray.campaign.pretraining import with_pretrained
@@ -166,7 +166,8 @@ def _is_finished(folder: RepeatsFolder, config: Config) -> bool:
     events = read_journal(run.journal)
     if not events or events[-1]["event"] != "finished" or not run.summary.is_file():
         return False
-    now, then = with_pretrained(config)[0].science(), events[0]["identity"]
+    now = science_of(with_pretrained(config)[0].science())
+    then = science_of(events[0]["identity"])
     check_same(run.path, {key: then.get(key) for key in now}, now)
     return True
 

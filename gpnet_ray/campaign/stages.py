@@ -14,12 +14,12 @@ import ray
 from gpnet_ray.actors.cluster import LOST, kill_actors, remote_class
 from gpnet_ray.actors.network_worker import NetworkWorker
 from gpnet_ray.actors.placement import Placement
+from gpnet_ray.campaign.preparation import training_seed
 from gpnet_ray.campaign.tensorboard import TensorBoardCurves
 from gpnet_ray.config import Config, TrainingConfig
 from gpnet_ray.gnn.checkpoint import TrainingCheckpoint, load_checkpoint
 from gpnet_ray.gnn.network_state import NetworkState
 from gpnet_ray.progress import Progress
-from gpnet_ray.seeds import derive_seed
 from gpnet_ray.types import FloatArray, LatentArray
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ class NetworkStage:
     @property
     def training_seed(self) -> int:
         """The same for every training of a run, so that what is held out stays held out."""
-        return derive_seed(self._config.seed, "network")
+        return training_seed(self._config)
 
     def featurize(self, state: NetworkState, graphs: CrystalGraphs) -> Latents:
         """Latents and predictions of every crystal, in the order of ``graphs.ids``."""

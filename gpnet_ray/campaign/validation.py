@@ -17,7 +17,7 @@ from gpnet_ray.actors.cluster import connected
 from gpnet_ray.campaign.identity import check_same, data_fingerprint
 from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.machine import machine, versions
-from gpnet_ray.campaign.preparation import Problem, screen
+from gpnet_ray.campaign.preparation import Problem, check_target_is_no_feature, screen
 from gpnet_ray.campaign.pretraining import with_pretrained
 from gpnet_ray.campaign.ray_errors import ray_errors_explained
 from gpnet_ray.campaign.rejected import rejected_summary
@@ -97,7 +97,7 @@ def validate(
     config, initial = with_pretrained(config or Config())
     progress = progress or NullProgress()
     given = (datasets,) if isinstance(datasets, MaterialsDataset) else tuple(datasets)
-    _check_one_set_of_materials(given)
+    _check_one_set_of_materials(given, config)
     held_out = HeldOut.chosen(folds, n_test=n_test, n_train=n_train)
     folder = validation_folder(config, given[0].source)
     folder.check_free(resume=resume, overwrite=overwrite)
@@ -118,7 +118,7 @@ def validate(
             raise
 
 
-def _check_one_set_of_materials(datasets: Sequence[MaterialsDataset]) -> None:
+def _check_one_set_of_materials(datasets: Sequence[MaterialsDataset], config: Config) -> None:
     if not datasets:
         raise InputError("there is nothing to validate on; give at least one dataset")
     names = [dataset.target for dataset in datasets]
@@ -131,6 +131,21 @@ def _check_one_set_of_materials(datasets: Sequence[MaterialsDataset]) -> None:
             raise InputError(
                 f"{dataset.target} is of other materials than {names[0]}; give datasets of the same ids in"
                 " the same order, or validate each by itself"
+            )
+        check_target_is_no_feature(dataset, config)
+        _check_same_features(datasets[0], dataset, config.network.global_features)
+
+
+def _check_same_features(
+    first: MaterialsDataset, other: MaterialsDataset, names: Sequence[str]
+) -> None:
+    for name, one, two in zip(first.ids, first.structures, other.structures, strict=True):
+        differ = [f for f in names if one.properties.get(f) != two.properties.get(f)]
+        if differ:
+            raise InputError(
+                f"{name} has another {differ[0]} for {other.target} ({two.properties.get(differ[0])}) than for"
+                f" {first.target} ({one.properties.get(differ[0])}); all targets share the crystals and their"
+                " global features, so validate each by itself"
             )
 
 

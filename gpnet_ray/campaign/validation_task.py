@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gpnet_ray.actors.network_worker import NetworkWorker
+from gpnet_ray.campaign.preparation import training_seed
 from gpnet_ray.config import Config
 from gpnet_ray.gnn.network_state import NetworkState
 from gpnet_ray.gnn.records import EpochRecord
 from gpnet_ray.gp.hyperparameters import Hyperparameters
 from gpnet_ray.gp.recalibration import Recalibration
-from gpnet_ray.seeds import derive_seed
 from gpnet_ray.types import FloatArray
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def _train(
         lesson.train_labels,
         network=config.network,
         training=config.training,
-        seed=derive_seed(config.seed, "network"),
+        seed=training_seed(config),
         target=lesson.target,
         unit=lesson.unit,
         initial=initial,

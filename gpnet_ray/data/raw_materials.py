@@ -30,6 +30,15 @@ class ColumnNames:
     # Not in what is printed, which pools keep a hash of.
     global_features: tuple[str, ...] = field(default=(), repr=False)
 
+    def __post_init__(self) -> None:
+        taken = {self.material_id: "ids", self.structure: "structures"}
+        for name in self.global_features:
+            if name in taken:
+                raise DataError(
+                    f"the column {name!r} is named as a global feature and holds the {taken[name]}; name"
+                    " another one"
+                )
+
     def numeric(self) -> tuple[str, ...]:
         """The columns of numbers that are to be read."""
         return (*(() if self.target is None else (self.target,)), *self.global_features)
@@ -154,7 +163,7 @@ def number_or_none(value: object) -> float | None:
         return None
     try:
         return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 

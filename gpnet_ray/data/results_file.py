@@ -1,6 +1,6 @@
 """The CSV file in which a user writes down what became of the labels that were asked for.
 
-Columns: ``material_id``, ``formula``, ``sigma``, ``predicted``, ``unit``, ``file`` come filled in;
+Columns: ``material_id``, ``formula``, ``sigma``, ``predicted``, ``unit``, ``file`` and the global features come filled in;
 ``value``, or ``status`` (failed, unconverged) and ``reason``, are for the user. A row with neither
 is one that is still open. Only ``material_id`` and ``value`` have to be there when it is read.
 """
@@ -12,7 +12,7 @@ import io
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -33,21 +33,23 @@ ResultStatus: TypeAlias = Literal["ok", "failed", "unconverged"]
 
 _STATUSES: tuple[ResultStatus, ...] = ("ok", "failed", "unconverged")
 _REQUIRED = ("material_id", "value")
-_HEAD = (
-    *("material_id", "formula", "sigma", "predicted", "unit"),
-    *("file", "value", "status", "reason"),
-)
+_KNOWN = ("material_id", "formula", "sigma", "predicted", "unit", "file")
+_ASKED = ("value", "status", "reason")
 
 
 @dataclass(frozen=True)
 class FormRow:
-    """A label that is asked for; ``sigma`` and ``predicted`` are in the target's unit."""
+    """A label that is asked for; ``sigma`` and ``predicted`` are in the target's unit.
+
+    ``features`` are the crystal's global features, by name.
+    """
 
     material_id: str
     formula: str
     sigma: float
     predicted: float
     file: str
+    features: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,14 +90,16 @@ class _RefusedError(Exception):
     """Why a row is refused."""
 
 
-def form_text(rows: Iterable[FormRow], *, unit: str) -> str:
-    """The text of a CSV file for a user to fill in."""
+def form_text(rows: Iterable[FormRow], *, unit: str, global_features: Sequence[str] = ()) -> str:
+    """The text of a CSV file for a user to fill in; every row has the features that are named."""
     text = io.StringIO(newline="")
     table = csv.writer(text)
-    table.writerow(_HEAD)
+    table.writerow([*_KNOWN, *global_features, *_ASKED])
     for row in rows:
         numbers = (f"{row.sigma:.6g}", f"{row.predicted:.6g}")
-        table.writerow([row.material_id, row.formula, *numbers, unit, row.file, "", "", ""])
+        features = [repr(row.features[name]) for name in global_features]
+        known = [row.material_id, row.formula, *numbers, unit, row.file, *features]
+        table.writerow([*known, *("" for _ in _ASKED)])
     return text.getvalue()
 
 

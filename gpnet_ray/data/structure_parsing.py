@@ -25,6 +25,7 @@ __all__ = [
     "RawStructure",
     "parse_structure",
     "structure_from_dict",
+    "structure_text",
 ]
 
 DOES_NOT_PARSE = "does not parse"
@@ -108,6 +109,21 @@ def structure_from_dict(content: Mapping[str, Any]) -> Structure:
         for site in content["sites"]
     ]
     return Structure.from_dict({**content, "sites": sites})
+
+
+def structure_text(structure: Structure) -> str:
+    """A crystal as pymatgen's JSON, which :func:`parse_structure` reads back.
+
+    Raises:
+        TypeError: a property is neither plain data nor a number of NumPy.
+    """
+    return json.dumps(structure.as_dict(), default=_plain_number)
+
+
+def _plain_number(value: object) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{value!r} is a property of a crystal and cannot be kept as JSON")
 
 
 def _plain_properties(properties: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,9 +8,9 @@ name, so that whatever keeps a crystal keeps them. Free of TensorFlow.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +30,9 @@ __all__ = [
 ]
 
 NO_GLOBAL_FEATURE = "no global feature"
+
+SAME = 1e-9
+"""Numbers that differ by less, relative to the largest of them, are one: a conversion of units rounds differently."""
 
 
 def missing_features(structure: Structure, names: Sequence[str]) -> dict[str, object]:
@@ -91,10 +94,10 @@ class StateScaling:
             names: of the k features.
 
         Raises:
-            InputError: a feature has one value only, from which nothing can be learned.
+            InputError: a feature has one value only, but for rounding, from which nothing can be learned.
         """
         for name, column in zip(names, state.T, strict=True):
-            if np.ptp(column) == 0.0:
+            if np.ptp(column) <= SAME * np.abs(column).max():
                 raise InputError(
                     f"the global feature {name} is {column[0]:g} for all {len(column)} crystals that the"
                     " network is trained on, so it can learn nothing from it; leave it out, or train on"
@@ -110,4 +113,7 @@ class StateScaling:
 
 def _is_number(value: object) -> bool:
     # bool is a subclass of int.
-    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
+        return False
+    # An integer of any size, too, which math.isfinite may not take.
+    return bool(-sys.float_info.max <= value <= sys.float_info.max)

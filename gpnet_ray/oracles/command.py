@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,18 +46,20 @@ class CommandOracle:
         structure_format: StructureFormat = "poscar",
         answer_file: str | None = None,
         time_limit_seconds: float = 86_400.0,
+        global_features: Sequence[str] = (),
     ) -> None:
         """Check that the program exists.
 
         Args:
             argv: Program and arguments with the placeholders ``{structure}``, ``{id}``,
-                ``{start_dir}`` (the folder in which this is called).
+                ``{start_dir}`` (the folder in which this is called) and ``{NAME}`` for each global feature.
             unit: Unit of the labels; the program has to answer in it.
             folders: Where each label has its folder.
             structure_format: What the program reads.
             answer_file: File in the label's folder that holds the answer; ``None``: the last line of
                 the standard output.
             time_limit_seconds: How long a label may take.
+            global_features: Names of numbers in the ``properties`` of every crystal.
 
         Raises:
             InputError: the program cannot be found or run.
@@ -72,6 +75,7 @@ class CommandOracle:
         self._argv[0] = str(Path(program).absolute())
         self.unit, self._folders, self._format = unit, folders, structure_format
         self._answer_file, self._time_limit = answer_file, time_limit_seconds
+        self._global_features = tuple(global_features)
 
     @property
     def label_note(self) -> str:
@@ -96,10 +100,9 @@ class CommandOracle:
         bare = structure.copy()
         bare.remove_oxidation_states()
         structure_file = write_structure(folder, material_id, bare, fmt=self._format)
-        argv = [
-            argument.replace("{structure}", str(structure_file)).replace("{id}", material_id)
-            for argument in self._argv
-        ]
+        values = {name: repr(float(structure.properties[name])) for name in self._global_features}
+        values |= {"structure": str(structure_file), "id": material_id}
+        argv = [_filled_in(argument, values) for argument in self._argv]
         answer = self._run(argv, folder)
         self._folders.close(folder, ok=answer.status == "ok")
         seconds = time.perf_counter() - began
@@ -144,6 +147,11 @@ class CommandOracle:
         if not lines:
             raise BadAnswerError("it printed nothing")
         return lines[-1]
+
+
+def _filled_in(argument: str, values: Mapping[str, str]) -> str:
+    # In one pass: braces in a path or an id stand for themselves.
+    return re.sub(r"\{([^{}]*)\}", lambda found: values.get(found[1], found[0]), argument)
 
 
 def _end_of(file: Path, size: int) -> str:

@@ -15,7 +15,7 @@ from gpnet_ray.oracles.settings import OracleConfig
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-__all__ = ["DescribedOracle", "NeedsReferences", "make_oracle"]
+__all__ = ["DescribedOracle", "NeedsReferences", "features_not_read", "make_oracle"]
 
 
 class DescribedOracle(Oracle, Protocol):
@@ -34,13 +34,25 @@ class NeedsReferences(Protocol):
         """Return the elements without one, with the number of crystals that hold them."""
 
 
-def make_oracle(config: OracleConfig, *, unit: str, files_dir: Path) -> DescribedOracle:
+def features_not_read(config: OracleConfig, global_features: Sequence[str]) -> tuple[str, ...]:
+    """Those global features that the labels of an oracle cannot depend on: it is not told them.
+
+    The models of ``ionic`` and ``ase`` compute a crystal as it stands; a program gets what its arguments name.
+    """
+    argv = config.command.argv if config.kind == "command" else ()
+    return tuple(name for name in global_features if not any(f"{{{name}}}" in a for a in argv))
+
+
+def make_oracle(
+    config: OracleConfig, *, unit: str, files_dir: Path, global_features: Sequence[str] = ()
+) -> DescribedOracle:
     """Make and check an oracle that computes labels (all kinds but ``table``).
 
     Args:
         config: The section ``oracle``.
         unit: Unit of the labels, for oracles that answer in any.
         files_dir: Where labels have their folders unless the configuration names another place.
+        global_features: Numbers in the ``properties`` of every crystal, for oracles that read them.
 
     Raises:
         InputError: the oracle cannot be set up as asked; says what to change.
@@ -61,7 +73,10 @@ def make_oracle(config: OracleConfig, *, unit: str, files_dir: Path) -> Describe
         from gpnet_ray.oracles.command import CommandOracle
 
         settings = config.command.model_dump(exclude={"argv"})
-        return CommandOracle(config.command.argv, unit=unit, folders=folders, **settings)
+        features = tuple(global_features)
+        return CommandOracle(
+            config.command.argv, unit=unit, folders=folders, global_features=features, **settings
+        )
     raise InputError(
         f"oracle.kind {config.kind} computes no labels of its own; choose ionic, ase or command"
     )

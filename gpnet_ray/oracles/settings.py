@@ -82,7 +82,8 @@ class CommandConfig(Section):
 
     argv: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """Program and arguments; no shell reads them. ``{structure}`` stands for the structure file,
-    ``{id}`` for the material's id, ``{start_dir}`` for the folder in which the campaign was started."""
+    ``{id}`` for the material's id, ``{start_dir}`` for the folder in which the campaign was started,
+    ``{NAME}`` for the crystal's number of a global feature."""
     structure_format: StructureFormat = "poscar"
     answer_file: Annotated[str, Field(pattern=r"^[^/\\]+$")] | None = None
     """File in the label's folder that the program writes its answer to; ``null``: the last line of

@@ -370,7 +370,11 @@ def test_changed_settings_and_folders_of_something_else_are_refused(
     config = folder / "config.yaml"
     config.write_text(config.read_text().replace("shards: 1", "shards: 3"))
     AskTellCampaign.open(folder).close()
-    config.write_text(config.read_text().replace("kernel: laplacian", "kernel: rbf"))
+    same = config.read_text()
+    config.write_text(same.replace("global_features: []", "global_features: [pressure_GPa]"))
+    with pytest.raises(RunFolderError, match=r"\[\] then, \['pressure_GPa'\] now"):
+        AskTellCampaign.open(folder)
+    config.write_text(same.replace("kernel: laplacian", "kernel: rbf"))
     with pytest.raises(RunFolderError, match=r"gp\.kernel: laplacian then, rbf now"):
         AskTellCampaign.open(folder)
     with pytest.raises(RunFolderError, match="no ask-and-tell campaign"):

@@ -189,7 +189,7 @@ def test_what_cannot_be_a_pool_is_refused(tmp_path):
         structure_files([tmp_path / "nowhere.cif"])
 
 
-@pytest.mark.parametrize("kind", ["parquet", "json"])
+@pytest.mark.parametrize("kind", ["parquet", "text", "json"])
 def test_global_features_reach_the_network_from_every_kind_of_file(
     small_ray, network, tmp_path, kind
 ):
@@ -207,16 +207,22 @@ def test_global_features_reach_the_network_from_every_kind_of_file(
     made = [
         {"material_id": f"at-{p}", "structure": crystal, "pressure_GPa": float(p)} for p in range(5)
     ]
-    path = tmp_path / f"pool.{kind}"
+    path = tmp_path / ("pool.json" if kind == "json" else "pool.parquet")
     if kind == "parquet":
         write_parquet(path, [*made, {**made[0], "material_id": "at-none", "pressure_GPa": None}])
+    elif kind == "text":
+        texts = [{**row, "pressure_GPa": f" {row['pressure_GPa']}"} for row in made]
+        write_parquet(
+            path, [*texts, {**made[0], "material_id": "at-none", "pressure_GPa": "5 GPa"}]
+        )
     else:
         texts = [{**row, "structure": row["structure"].as_dict()} for row in made]
         path.write_text(json.dumps(texts))
     table = through(open_source(path, "pressure_GPa"), pressed)
-    if kind == "parquet":
-        last = table.slice(5).to_pylist()[0]
+    for last in table.slice(5).to_pylist():
         assert (last["material_id"], last["category"]) == ("at-none", "no global feature")
+        assert f"pressure_GPa: {None if kind == 'parquet' else '5 GPa'!r}" in last["reason"]
+    assert table.num_rows == (5 if kind == "json" else 6)
     expected = []
     for pressure in range(5):
         alone = crystal.copy(properties={"pressure_GPa": pressure})

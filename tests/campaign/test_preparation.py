@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,11 +12,15 @@ from pymatgen.core import Lattice, Structure
 from gpnet_ray.campaign.identity import data_fingerprint
 from gpnet_ray.campaign.preparation import (
     Problem,
+    check_features_vary,
     check_oracle,
     check_pool_is_large_enough,
     load_dataset,
+    screen,
 )
 from gpnet_ray.config_layers import load_config
+from gpnet_ray.data.dataset import MaterialsDataset
+from gpnet_ray.data.splits import Split
 from gpnet_ray.errors import InputError
 from gpnet_ray.gnn.graphs import build_graphs
 from gpnet_ray.progress import NullProgress
@@ -58,6 +63,28 @@ def test_columns_named_without_a_dataset_are_refused() -> None:
 def test_train_and_test_must_leave_a_pool() -> None:
     with pytest.raises(InputError, match="10 train and 5 test rows leave nothing of 15"):
         check_pool_is_large_enough(problem(15), config(split__n_train=10, split__n_test=5))
+
+
+def test_the_target_as_a_feature_and_a_feature_without_two_values_are_refused_before_labels() -> (
+    None
+):
+    settings = load_config(
+        overrides={"network.global_features": ["pressure_GPa"], "data.target": "something else"}
+    )
+    crystals = [Structure(Lattice.cubic(4.2), ["Mg", "O"], [[0] * 3, [0.5] * 3]) for _ in range(6)]
+    for number, crystal in enumerate(crystals):
+        # Differs by rounding among the train rows, and for good elsewhere.
+        crystal.properties["pressure_GPa"] = (0.3, 0.1 + 0.2, 0.3, 0.3, 5.0, 6.0)[number]
+    ids = tuple("abcdef")
+    dataset = MaterialsDataset(ids, tuple(crystals), None, "energy", "eV/atom", "x", "y")
+    problem = screen(dataset, settings, NullProgress())
+    split = Split(train=ids[:4], pool=ids[4:5], test=ids[5:])
+    with pytest.raises(InputError, match=r"pressure_GPa is 0\.3 for all"):
+        check_features_vary(problem, split, settings)
+    check_features_vary(problem, Split(ids[1:], pool=("a",), test=("x",)), settings)
+    leaking = replace(dataset, target="pressure_GPa")
+    with pytest.raises(InputError, match="'pressure_GPa', which is the target"):
+        screen(leaking, settings, NullProgress())
 
 
 def test_the_fingerprint_of_the_data_depends_on_every_global_feature() -> None:

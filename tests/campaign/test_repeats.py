@@ -107,6 +107,14 @@ def test_only_seeds_that_are_missing_run_again(copy, folder, monkeypatch):
     other = refused(repeat(copy, "--repeats", "2", "--resume", "--set", "gp.kernel=rbf"))
     assert "gp.kernel: laplacian then, rbf now" in other
     assert "exists already" in refused(repeat(copy, "--repeats", "2"))
+    # A setting that journals hold only where it says something: with it then and without it now.
+    journal = copy / "twice" / "seed-3" / "journal.jsonl"
+    first, rest = journal.read_text().split("\n", 1)
+    event = json.loads(first)
+    event["identity"]["network.global_features"] = ["pressure_GPa"]
+    journal.write_text(json.dumps(event) + "\n" + rest)
+    other = refused(repeat(copy, "--repeats", "2", "--resume"))
+    assert "network.global_features: ['pressure_GPa'] then, [] now" in other
 
 
 @pytest.mark.parametrize(

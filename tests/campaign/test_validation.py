@@ -187,6 +187,10 @@ def test_an_occupied_folder_is_kept_and_a_run_does_not_take_it_for_its_own(copy)
         (("--target", "energy", "--target", "changed"), "2 --target and 0 --unit"),
         (("--target", "energy", "--target", "energy"), "names one twice"),
         (
+            (*DATA, "--global-feature", "changed"),
+            "'changed', which is the target",
+        ),
+        (
             ("--set", "oracle.kind=ase", "--set", "oracle.ase={calculator: 'a:B'}"),
             "every label before",
         ),
@@ -209,7 +213,7 @@ def test_no_rows_are_left_to_learn_from(tmp_path):
 
 
 def test_targets_of_other_materials_are_refused(tmp_path):
-    from gpnet_ray import hypothetical_dataset
+    from gpnet_ray import hypothetical_dataset, load_config
     from gpnet_ray.campaign.validation import validate
     from gpnet_ray.progress import NullProgress
 
@@ -222,3 +226,10 @@ def test_targets_of_other_materials_are_refused(tmp_path):
     other = replace(labelled.select(labelled.ids[::-1]), target="other")
     with pytest.raises(InputError, match="other is of other materials"):
         validate([labelled, other])
+    hotter = [s.copy() for s in labelled.structures]
+    for structure in hotter:
+        structure.properties["temperature_K"] = 900.0
+    warm = replace(labelled, target="other", structures=tuple(hotter))
+    config = load_config(overrides={"network.global_features": ["temperature_K"]})
+    with pytest.raises(InputError, match=r"another temperature_K for other \(900\.0\).*\(None\)"):
+        validate([labelled, warm], config)

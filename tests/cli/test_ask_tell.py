@@ -13,6 +13,8 @@ from support.command_line import TINY_NETWORK, Run, rows, write_parquet
 
 def partly_labelled(folder: Path, n_labelled: int = 16) -> Path:
     made: list[dict[str, Any]] = rows(30)
+    for number, row in enumerate(made):
+        row["temperature_K"] = 300.0 + number
     for row in made[n_labelled:]:
         row["energy"] = None
     return write_parquet(folder / "oxides.parquet", made)
@@ -41,6 +43,7 @@ def test_from_a_partly_labelled_file_to_told_labels_and_more_candidates(
 
     dataset = partly_labelled(tmp_path)
     settings = ["--target", "energy", "--unit", "eV/atom", "--set", "resources.shards=1"]
+    settings += ["--global-feature", "temperature_K"]
     said = run("init", "mine", "--dataset", dataset, "--test", "3", *settings, *TINY_NETWORK)
     assert "13 labels, 3 test rows, 14 candidates" in said
     assert "Training the network" in said
@@ -53,6 +56,7 @@ def test_from_a_partly_labelled_file_to_told_labels_and_more_candidates(
         crystal = Structure.from_file(tmp_path / "todo" / row["file"], primitive=False)
         assert crystal.composition.reduced_formula == row["formula"]
         assert float(row["sigma"]) > 0
+        assert float(row["temperature_K"]) == 300 + int(row["material_id"].removeprefix("m-"))
         assert (row["unit"], row["value"], row["status"], row["reason"]) == ("eV/atom", "", "", "")
 
     form[0]["value"] = "-4.25"
@@ -67,7 +71,7 @@ def test_from_a_partly_labelled_file_to_told_labels_and_more_candidates(
     assert "--accept-implausible" in done.stderr
 
     more: list[dict[str, Any]] = [
-        {**row, "material_id": f"new-{number}", "energy": None}
+        {**row, "material_id": f"new-{number}", "energy": None, "temperature_K": 400.0}
         for number, row in enumerate(rows(36)[30:])
     ]
     write_parquet(tmp_path / "more.parquet", more)

@@ -349,6 +349,22 @@ def test_a_global_feature_that_is_no_number_is_named_with_its_row(
         read(path, global_features=["pressure_GPa"])
 
 
+def test_a_number_that_no_float_holds_is_no_number(crystals, energies, tmp_path):
+    pressures: list[object] = [float(n) for n in range(len(crystals))]
+    pressures[1] = 10**400
+    path = tmp_path / "d.json"
+    path.write_text(json.dumps(with_pressures(crystals, energies, pressures)))
+    with pytest.raises(DataError, match=r"'pressure_GPa' is not a number.*row 2"):
+        read(path, global_features=["pressure_GPa"])
+
+
+@pytest.mark.parametrize(("name", "holds"), [("material_id", "ids"), ("structure", "structures")])
+def test_ids_and_crystals_are_no_global_features(name, holds, crystals, energies, tmp_path):
+    path = write_parquet(tmp_path / "d.parquet", json_rows(crystals, energies))
+    with pytest.raises(DataError, match=f"'{name}' is named as a global feature.*{holds}"):
+        read(path, global_features=[name])
+
+
 def test_a_missing_global_feature_and_a_folder_which_has_none_are_refused(
     crystals, energies, tmp_path
 ):

@@ -24,6 +24,19 @@ def test_an_empty_form_comes_back_as_all_open(tmp_path: Path) -> None:
     assert (results.rows, results.refused, results.n_open) == ((), (), 2)
 
 
+def test_the_form_names_the_conditions_that_a_label_is_asked_for(tmp_path: Path) -> None:
+    row = FormRow("a", "MgO", 0.25, -3.0, "", {"pressure_GPa": 0.1 + 0.2, "other": 1.0})
+    path = write(tmp_path, form_text([row], unit=UNIT, global_features=["pressure_GPa"]))
+    head, line = path.read_text().splitlines()
+    assert dict(zip(head.split(","), line.split(","), strict=True))["pressure_GPa"] == repr(
+        0.1 + 0.2
+    )
+    assert "other" not in head
+    path.write_text(f"{head}\n{line[:-2]}-3.5,,\n")
+    (result,) = read_results(path, unit=UNIT).rows
+    assert (result.material_id, result.value) == ("a", -3.5)
+
+
 def test_values_failures_and_open_rows(tmp_path: Path) -> None:
     path = write(
         tmp_path,

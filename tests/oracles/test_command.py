@@ -15,7 +15,9 @@ from pymatgen.core import Lattice, Structure
 
 from gpnet_ray.errors import OracleError
 from gpnet_ray.oracles.command import CommandOracle
+from gpnet_ray.oracles.factory import features_not_read
 from gpnet_ray.oracles.label_folders import LabelFolders
+from gpnet_ray.oracles.settings import OracleConfig
 
 CRYSTAL = Structure(Lattice.cubic(3.1), ["Mg2+", "O2-"], [[0, 0, 0], [0.5, 0.5, 0.5]])
 OK = {"status": "ok", "value": -3.06, "unit": "eV/atom"}
@@ -156,6 +158,48 @@ def test_the_folder_where_the_campaign_started_can_be_named(tmp_path, monkeypatc
     oracle = oracle_of(tmp_path, "", argv=argv)
     monkeypatch.chdir("/")
     assert oracle.label(["a"], [CRYSTAL])[0].status == "ok"
+
+
+def test_the_program_gets_the_global_features_that_its_arguments_name(tmp_path):
+    argv = [
+        "{pressure_GPa}",
+        "--at={temperature (K)}",
+        '{"id": "{id}"}',
+        "{unknown}",
+        "{structure}",
+    ]
+    program = "import json, sys; from pathlib import Path; Path('argv').write_text(json.dumps(sys.argv[1:]))"
+    oracle = oracle_of(
+        tmp_path,
+        f"{program}; print({json.dumps(OK)!r})",
+        argv=[sys.executable, str(tmp_path / "program.py"), *argv],
+        global_features=["pressure_GPa", "temperature (K)"],
+        keep="always",
+    )
+    crystal = CRYSTAL.copy()
+    crystal.properties |= {"pressure_GPa": 0.1 + 0.2, "temperature (K)": 300}
+    # An id that looks like a placeholder is none.
+    (outcome,) = oracle.label(["{pressure_GPa}"], [crystal])
+    assert outcome.status == "ok", outcome.reason
+    (folder,) = (tmp_path / "labels").iterdir()
+    *seen, structure = json.loads((folder / "argv").read_text())
+    assert seen == [repr(0.1 + 0.2), "--at=300.0", '{"id": "{pressure_GPa}"}', "{unknown}"]
+    assert Path(structure).parent == folder
+
+
+@pytest.mark.parametrize(
+    ("kind", "argv", "unread"),
+    [
+        ("ase", (), ("p", "t")),
+        ("ionic", (), ("p", "t")),
+        ("command", ("program", "{structure}", "--p={p}"), ("t",)),
+        ("command", ("program", "{structure}", "{p}", "{t}"), ()),
+    ],
+)
+def test_features_that_an_oracle_is_not_told_are_named(kind, argv, unread):
+    ase = {"calculator": "a:B"}
+    config = OracleConfig.model_validate({"kind": kind, "ase": ase, "command": {"argv": argv}})
+    assert features_not_read(config, ["p", "t"]) == unread
 
 
 def test_the_oracle_can_be_sent_to_a_labeller(tmp_path):
