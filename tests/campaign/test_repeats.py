@@ -11,6 +11,7 @@ import pytest
 from support.tiny_campaign import TINY
 from typer.testing import CliRunner, Result
 
+from gpnet_ray.campaign.journal import Journal, read_journal
 from gpnet_ray.campaign.repeats_pool import Repeat
 from gpnet_ray.cli import app
 from gpnet_ray.data.splits import load_split
@@ -108,11 +109,12 @@ def test_only_seeds_that_are_missing_run_again(copy, folder, monkeypatch):
     assert "gp.kernel: laplacian then, rbf now" in other
     assert "exists already" in refused(repeat(copy, "--repeats", "2"))
     # A setting that journals hold only where it says something: with it then and without it now.
-    journal = copy / "twice" / "seed-3" / "journal.jsonl"
-    first, rest = journal.read_text().split("\n", 1)
-    event = json.loads(first)
-    event["identity"]["network.global_features"] = ["pressure_GPa"]
-    journal.write_text(json.dumps(event) + "\n" + rest)
+    path = copy / "twice" / "seed-3" / "journal.jsonl"
+    events = read_journal(path)
+    events[0]["identity"]["network.global_features"] = ["pressure_GPa"]
+    path.unlink()
+    with Journal(path) as journal:
+        journal.append(*events)
     other = refused(repeat(copy, "--repeats", "2", "--resume"))
     assert "network.global_features: ['pressure_GPa'] then, [] now" in other
 

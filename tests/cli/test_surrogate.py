@@ -119,7 +119,7 @@ def test_a_run_starts_from_a_pretrained_network_and_its_folder_predicts(
     first = load_network(trained / "surrogate")
     more = ("--pretrained", trained / "surrogate", "--epochs", "1", "--strategy", "max-sigma")
     # A learning rate of nearly nothing leaves the network where it was.
-    quiet = ("--set", "training.peak_learning_rate=1e-7")
+    quiet = ("--set", "training.peak_learning_rate=1e-7", "--set", "retraining.when=never")
     data = ("--dataset", trained / "oxides.parquet", "--target", "energy", "--name", "further")
     size = ("--train", "20", "--test", "8", "--cycles", "3")
     done = run_here("run", *data, *size, *more, *quiet)
