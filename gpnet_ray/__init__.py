@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gpnet_ray.campaign.campaign import Campaign, CampaignResult
     from gpnet_ray.campaign.pool_session import PoolSession
+    from gpnet_ray.campaign.preparation import load_dataset
     from gpnet_ray.campaign.repeats import run_repeats
     from gpnet_ray.campaign.surrogate import load_surrogate
     from gpnet_ray.campaign.train import train_network
@@ -40,6 +41,7 @@ __all__ = [
     "__version__",
     "hypothetical_dataset",
     "load_config",
+    "load_dataset",
     "load_surrogate",
     "make_progress",
     "make_split",
@@ -64,6 +66,7 @@ _HOME = {
     "Split": "gpnet_ray.data.splits",
     "hypothetical_dataset": "gpnet_ray.data.hypothetical_oxides",
     "load_config": "gpnet_ray.config_layers",
+    "load_dataset": "gpnet_ray.campaign.preparation",
     "load_surrogate": "gpnet_ray.campaign.surrogate",
     "make_progress": "gpnet_ray.progress",
     "make_split": "gpnet_ray.data.splits",

@@ -30,7 +30,7 @@ def preset_names() -> list[str]:
 def load_config(
     *,
     preset: str | None = None,
-    file: Path | None = None,
+    file: str | Path | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Config:
     """Lay a preset, a YAML file and dotted overrides (``{"training.epochs": 30}``) over the defaults.
@@ -48,6 +48,7 @@ def load_config(
         source = importlib_resources.files("gpnet_ray") / "presets" / f"{preset}.yaml"
         _merge(tree, _parse_yaml(source.read_text("utf-8"), where=f"preset {preset}"))
     if file is not None:
+        file = Path(file)
         if not file.is_file():
             raise InputError(f"configuration file {file} does not exist; give --config a YAML file")
         try:

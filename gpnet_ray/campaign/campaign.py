@@ -106,10 +106,10 @@ class Campaign:
 
         Raises:
             InputError: the dataset has no targets and no oracle is given, or both, or their units
-                differ; the network was trained for another target or with other settings.
+                differ, or the settings name another oracle than the table and none is given; the network was trained for another target or with other settings.
         """
         config, initial = with_pretrained(config or Config())
-        check_oracle(dataset, oracle)
+        check_oracle(dataset, oracle, config)
         if network is not None:
             check_network(network, dataset, config)
         self._dataset, self._split, self._network = dataset, split, network

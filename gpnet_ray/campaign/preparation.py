@@ -24,7 +24,7 @@ from gpnet_ray.oracles.factory import (
 )
 from gpnet_ray.oracles.ionic import IonicOracle
 from gpnet_ray.oracles.protocol import Oracle
-from gpnet_ray.progress import Progress
+from gpnet_ray.progress import NullProgress, Progress
 from gpnet_ray.seeds import derive_seed
 from gpnet_ray.types import FloatArray
 
@@ -61,8 +61,14 @@ class Problem:
         )
 
 
-def load_dataset(config: Config, progress: Progress) -> tuple[MaterialsDataset, Oracle | None]:
+def load_dataset(
+    config: Config, progress: Progress | None = None
+) -> tuple[MaterialsDataset, Oracle | None]:
     """Read the configured dataset, or generate the embedded oxides, with the oracle for their labels.
+
+    Args:
+        config: Its sections ``data`` and ``oracle``.
+        progress: Where progress is shown; nowhere where left out.
 
     Returns:
         The dataset, and the oracle that computes its labels; ``None`` where its own targets are the
@@ -73,6 +79,7 @@ def load_dataset(config: Config, progress: Progress) -> tuple[MaterialsDataset, 
         InputError: columns or global features are named, but no dataset; the oracle cannot be set up as
             configured, or has no reference energy of an element.
     """
+    progress = progress or NullProgress()
     data = config.data
     kind = config.oracle.kind or ("ionic" if data.dataset is None else "table")
     if kind == "table":
@@ -170,13 +177,18 @@ def _check_references(oracle: Oracle, dataset: MaterialsDataset) -> None:
         )
 
 
-def check_oracle(dataset: MaterialsDataset, oracle: Oracle | None) -> None:
-    """Refuse two sources of labels, and labels in another unit.
+def check_oracle(dataset: MaterialsDataset, oracle: Oracle | None, config: Config) -> None:
+    """Refuse two sources of labels, labels in another unit, and an oracle that is named but not given.
 
     Raises:
         InputError: says which.
     """
     if oracle is None:
+        if config.oracle.kind not in (None, "table"):
+            raise InputError(
+                f"oracle.kind is {config.oracle.kind} and no oracle is given; take dataset and oracle from"
+                " load_dataset(config), or leave oracle.kind out"
+            )
         return
     if dataset.targets is not None:
         raise InputError(

@@ -31,8 +31,9 @@ def repeats_summary(summaries: Mapping[int, Mapping[str, Any]]) -> dict[str, Any
     Returns:
         ``arms``: labels bought and errors of every arm at its end, each as values (one a seed), mean and
         standard deviation (n − 1 degrees of freedom). ``comparisons``: every arm against the baseline, with
-        the difference of the final errors, the labels saved (negative where the baseline was ahead) and
-        the label saving (below 1 likewise; ``None`` where no finite factor describes it).
+        the difference of the errors at the last pick (``before_last_training``: the arms' own errors are those
+        after one more training), the labels saved (negative where the baseline was ahead) and the label
+        saving (below 1 likewise; ``None`` where no finite factor describes it).
     """
     runs = [summaries[seed] for seed in sorted(summaries)]
     first = runs[0]
@@ -113,6 +114,7 @@ def _comparison(
         "measure": measure,
         "n": len(known),
         "n_arm_ended_lower": int((differences < 0).sum()),
+        "before_last_training": any(saving.get("before_last_training") for saving in known),
         "final_mae_difference": _tested(differences, paired_t_test),
         "labels_saved": _tested(saved, wilcoxon_test),
         "label_saving": {

@@ -13,7 +13,12 @@ import yaml
 
 from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.rejected import rejected_csv
-from gpnet_ray.campaign.surrogate import GP_FILE, LABELLED_FILE, NETWORK_FOLDER
+from gpnet_ray.campaign.surrogate import (
+    GP_FILE,
+    LABELLED_FILE,
+    NETWORK_FOLDER,
+    RETRAINED_FOLDER,
+)
 from gpnet_ray.config import Config
 from gpnet_ray.data.dataset import RejectedMaterial
 from gpnet_ray.data.plain_columns import refuse_objects
@@ -71,13 +76,13 @@ class RunFolder(NetworkFiles):
 
     def retrained(self, strategy: str, number: int) -> NetworkFiles:
         """The files of an arm's further network; the folder is made."""
-        files = NetworkFiles(self.path / "networks" / f"{strategy}-{number}")
+        files = NetworkFiles(self.path / RETRAINED_FOLDER / f"{strategy}-{number}")
         files.path.mkdir(parents=True, exist_ok=True)
         return files
 
     def remove_networks(self, strategy: str, *, after: int) -> None:
         """Remove an arm's networks above a number: what they were trained on no longer holds."""
-        for path in (self.path / "networks").glob(f"{strategy}-*"):
+        for path in (self.path / RETRAINED_FOLDER).glob(f"{strategy}-*"):
             if int(path.name.rpartition("-")[2]) > after:
                 shutil.rmtree(path)
 

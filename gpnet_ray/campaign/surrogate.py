@@ -34,9 +34,12 @@ __all__ = [
     "labelled_table",
     "load_network",
     "load_surrogate",
+    "networks_trained_again",
 ]
 
 NETWORK_FOLDER, GP_FILE, LABELLED_FILE = "network", "gp.json", "labelled.parquet"
+RETRAINED_FOLDER = "networks"
+"""In a run's folder: a surrogate for every time that a strategy trained the network again."""
 MEGNET_SUFFIXES = (".hdf5", ".h5")
 
 
@@ -94,7 +97,7 @@ class Surrogate:
         pq.write_table(table.replace_schema_metadata(unit), folder / LABELLED_FILE)
 
 
-def load_network(path: Path) -> NetworkState:
+def load_network(path: str | Path) -> NetworkState:
     """Read a network from wherever a user has one.
 
     Args:
@@ -103,6 +106,7 @@ def load_network(path: Path) -> NetworkState:
     Raises:
         InputError: there is no network, or it cannot be read.
     """
+    path = Path(path)
     if path.suffix.lower() in MEGNET_SUFFIXES:
         from gpnet_ray.gnn.pretrained import load_pretrained
 
@@ -116,10 +120,11 @@ def load_network(path: Path) -> NetworkState:
     return load_network_state(inner if (inner / NETWORK_FILE).is_file() else path)
 
 
-def load_surrogate(path: Path) -> Surrogate | None:
+def load_surrogate(path: str | Path) -> Surrogate | None:
     """Read the surrogate that ``train`` or a finished ``run`` left in a folder.
 
-    A run's surrogate rests on all labels that the run has bought, whichever strategy asked for them.
+    A run's surrogate rests on all labels that the run has bought, whichever strategy asked for them, and on the
+    network that all strategies began with; :func:`networks_trained_again` names the later ones.
 
     Returns:
         ``None`` where there is a network alone, so that no σ can be given.
@@ -127,6 +132,7 @@ def load_surrogate(path: Path) -> Surrogate | None:
     Raises:
         InputError: a file is missing or damaged.
     """
+    path = Path(path)
     network = load_network(path)
     if not (path / GP_FILE).is_file():
         return None
@@ -145,6 +151,12 @@ def load_surrogate(path: Path) -> Surrogate | None:
             f"{path} holds no whole surrogate ({error}); finish the run with --resume, or train again"
         ) from None
     return Surrogate(network, scaler, hyperparameters, ids, latents, labels, recalibration)
+
+
+def networks_trained_again(path: str | Path) -> tuple[Path, ...]:
+    """The folders of the surrogates that a run made by training its network again; none elsewhere."""
+    found = (Path(path) / RETRAINED_FOLDER).glob(f"*/{GP_FILE}")
+    return tuple(sorted(file.parent for file in found))
 
 
 def gp_content(fit: FitResult, scaler: LatentScaler) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from gpnet_ray.commands import options
+from gpnet_ray.commands.which_network import say_which_network
 
 __all__ = ["featurize"]
 
@@ -53,6 +54,7 @@ def featurize(
     from gpnet_ray.progress import make_progress
 
     progress = make_progress(Console())
+    say_which_network(network, progress)
     state = load_network(network)
     if layer is not None:
         state = replace(state, config=state.config.model_copy(update={"layer": layer}))

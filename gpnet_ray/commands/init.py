@@ -11,6 +11,7 @@ from rich.console import Console
 
 from gpnet_ray.commands import options
 from gpnet_ray.commands.run import INTERRUPTED
+from gpnet_ray.commands.which_network import say_which_network
 from gpnet_ray.config import STRATEGIES, Config
 
 if TYPE_CHECKING:
@@ -115,6 +116,8 @@ def _init(
     progress = make_progress(Console())
     # Asked before the dataset is read, so that the answer comes at once.
     AskTellFolder(run_dir).check_can_begin(overwrite=overwrite)
+    if network is not None:
+        say_which_network(network, progress)
     state = None if network is None else load_network(network)
     labelled, candidates = _read(dataset, pool, config, progress)
     progress.line(f"{len(labelled)} labelled materials and {len(candidates)} candidates")

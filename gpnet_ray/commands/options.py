@@ -52,7 +52,7 @@ Network: TypeAlias = Annotated[
     ),
 ]
 Target: TypeAlias = Annotated[str | None, typer.Option(help="Column to learn.")]
-Unit: TypeAlias = Annotated[str | None, typer.Option(help='Its unit, e.g. "eV/atom".')]
+Unit: TypeAlias = Annotated[str | None, typer.Option(help="Its unit; eV/atom where left out.")]
 IdColumn: TypeAlias = Annotated[str | None, typer.Option(help="Column of the ids.")]
 StructureColumn: TypeAlias = Annotated[str | None, typer.Option(help="Column of the crystals.")]
 GlobalFeatures: TypeAlias = Annotated[

@@ -12,6 +12,7 @@ from rich.console import Console
 from gpnet_ray.commands import options
 from gpnet_ray.commands.pool_pick import pick
 from gpnet_ray.commands.run import INTERRUPTED
+from gpnet_ray.commands.which_network import say_which_network
 from gpnet_ray.config import Config
 from gpnet_ray.errors import InputError
 from gpnet_ray.progress import Progress
@@ -164,6 +165,7 @@ def _featurised(
 
     if network is None:
         raise InputError("--from needs --network, the network that gives the latents")
+    say_which_network(network, progress)
     state = load_network(network)
     if layer is not None:
         state = replace(state, config=state.config.model_copy(update={"layer": layer}))

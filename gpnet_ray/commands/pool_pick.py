@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from gpnet_ray.commands import options
+from gpnet_ray.commands.which_network import say_which_network
 from gpnet_ray.errors import InputError, RunFolderError
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def pick(
         labels or [], pending or [], withdrawn or [], unit=known.network.unit, stated_unit=unit
     )
     progress = make_progress(Console())
+    say_which_network(surrogate, progress)
     progress.line(str(answers))
     first = pools[0].resolve()
     kept = bounds_dir or first.with_name(f"{first.name}.bounds")

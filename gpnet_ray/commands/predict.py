@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gpnet_ray.commands import options
+from gpnet_ray.commands.which_network import say_which_network
 from gpnet_ray.errors import InputError
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def predict(
 
     console = Console()
     progress = make_progress(console)
+    say_which_network(network, progress)
     state = load_network(network)
     surrogate = load_surrogate(network)
     if surrogate is None:

@@ -70,8 +70,11 @@ def comparison_sentences(summary: Mapping[str, Any]) -> list[str]:
             continue
         arm, baseline, unit = one["arm"], one["baseline"], summary["unit"]
         how = "lower" if gap["mean"] <= 0 else "higher"
+        on = ON[one["measure"]]
+        if one["before_last_training"]:
+            on += ", before the network was trained again at the end"
         sentences.append(
-            f"{ON[one['measure']]}, {arm} ended {how} than {baseline} by {_pm(gap, error_text, sign=-1 if how == 'lower' else 1)}"
+            f"{on}, {arm} ended {how} than {baseline} by {_pm(gap, error_text, sign=-1 if how == 'lower' else 1)}"
             f" {unit} (lower in {one['n_arm_ended_lower']} of {counted(one['n'], 'seed')};"
             f" {_test(gap['test'])})."
         )

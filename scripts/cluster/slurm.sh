@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # A Ray cluster for the time of one Slurm job, with a token of its own, and a command on it.
 #
-#   sbatch scripts/cluster/slurm.sh gpnet-ray run --dataset /shared/oxides.parquet --target energy --runs-dir /shared/runs
+#   sbatch scripts/cluster/slurm.sh gpnet-ray run --dataset /shared/oxides.parquet --target energy --unit eV/atom --runs-dir /shared/runs
 #
 #SBATCH --job-name=gpnet-ray
 #SBATCH --nodes=3
@@ -12,7 +12,7 @@
 set -euo pipefail
 
 if [ $# -eq 0 ]; then
-    echo "Usage: sbatch $0 COMMAND …, such as: sbatch $0 gpnet-ray run --preset paper" >&2
+    echo "Usage: sbatch $0 COMMAND …, such as: sbatch $0 gpnet-ray run --dataset /shared/oxides.parquet --target energy --unit eV/atom" >&2
     exit 2
 fi
 # The environment that holds gpnet-ray on every node, for instance:

@@ -18,6 +18,7 @@ from gpnet_ray.campaign.preparation import (
     load_dataset,
     screen,
 )
+from gpnet_ray.config import Config
 from gpnet_ray.config_layers import load_config
 from gpnet_ray.data.dataset import MaterialsDataset
 from gpnet_ray.data.splits import Split
@@ -47,11 +48,14 @@ def test_an_oracle_beside_targets_or_in_another_unit_is_refused() -> None:
     oracle: Any = SimpleNamespace(name="vasp", unit="kJ/mol")
     known: Any = SimpleNamespace(targets=[1.0], unit="eV/atom", source="oxides.parquet")
     with pytest.raises(InputError, match="brings its own targets"):
-        check_oracle(known, oracle)
+        check_oracle(known, oracle, Config())
     unknown: Any = SimpleNamespace(targets=None, unit="eV/atom", source="oxides.parquet")
     with pytest.raises(InputError, match=r"answers in kJ/mol.*in eV/atom"):
-        check_oracle(unknown, oracle)
-    check_oracle(known, None)
+        check_oracle(unknown, oracle, Config())
+    check_oracle(known, None, Config())
+    named = load_config(overrides={"oracle.kind": "ionic"})
+    with pytest.raises(InputError, match=r"oracle\.kind is ionic and no oracle is given"):
+        check_oracle(known, None, named)
 
 
 def test_columns_named_without_a_dataset_are_refused() -> None:

@@ -24,6 +24,7 @@ def saving(better: str, worse: str, needed: int, low: float, high: float) -> dic
         "final_error_better": low,
         "final_error_worse": high,
         "relative_difference": (high - low) / high,
+        "before_last_training": False,
     }
 
 
@@ -54,6 +55,13 @@ def over_seeds() -> dict[str, Any]:
             6: summary(0.11, 0.17, saving("max-sigma", "random", 0, 0.11, 0.17)),
         }
     )
+
+
+def test_which_network_the_errors_are_of_is_said(over_seeds):
+    assert not any("trained again" in s for s in comparison_sentences(over_seeds))
+    later = saving("max-sigma", "random", 100, 0.10, 0.16) | {"before_last_training": True}
+    sentences = comparison_sentences(repeats_summary({4: summary(0.10, 0.16, later)}))
+    assert "before the network was trained again at the end, max-sigma ended lower" in sentences[0]
 
 
 def test_mean_spread_and_signs_are_those_counted_by_hand(over_seeds):

@@ -129,7 +129,7 @@ def test_a_run_starts_from_a_pretrained_network_and_its_folder_predicts(
     assert further.config == first.config
     for name, value in first.weights.items():
         assert np.abs(further.weights[name] - value).max() < 1e-5
-    surrogate = load_surrogate(folder)
+    surrogate = load_surrogate(str(folder))
     assert surrogate is not None
     picks = pq.read_table(folder / "picks.parquet").column("material_id").to_pylist()
     train = json.loads((folder / "split.json").read_text())["train"]
@@ -140,6 +140,14 @@ def test_a_run_starts_from_a_pretrained_network_and_its_folder_predicts(
     assert predicted.returncode == 0, predicted.stderr
     assert "σ" in predicted.stdout
     assert "without" not in predicted.stdout
+    assert "began with" not in predicted.stdout
+    # As where the network was trained again at the end.
+    shutil.copytree(trained / "surrogate", folder / "networks" / "max-sigma-1")
+    predicted = run_here("predict", folder, "mgo.cif")
+    assert predicted.returncode == 0, predicted.stderr
+    said = " ".join(predicted.stdout.split())
+    assert "stands for the network that the run began with" in said
+    assert "networks/max-sigma-1" in said.replace(" ", "")
 
 
 @pytest.mark.slow
