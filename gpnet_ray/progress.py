@@ -57,22 +57,33 @@ class NullProgress:
 
 
 class _LogTask:
-    """Prints a line every few seconds and one at the end."""
+    """Prints a line every few seconds and one at the end.
+
+    The time left is judged by what came after the first step: that one starts actors and compiles, too.
+    """
 
     def __init__(self, stream: IO[str], title: str, total: float, unit: str) -> None:
         self._stream, self._title, self._total, self._unit = stream, title, total, unit
         self._done, self._note = 0.0, ""
         self._start = self._last = time.monotonic()
+        self._first: tuple[float, float] | None = None
 
     def advance(self, steps: float = 1, *, note: str = "") -> None:
         self._done += steps
         self._note = note or self._note
         now = time.monotonic()
+        if self._first is None:
+            self._first = now, self._done
         if now - self._last >= LOG_INTERVAL_SECONDS and self._done < self._total:
             self._last = now
-            rate = self._done / (now - self._start)
-            left = (self._total - self._done) / rate if rate > 0 else float("inf")
-            self._print(f"{rate:.3g} {self._unit}/s, {left:.0f} s left")
+            self._print(self._timing(now, *self._first))
+
+    def _timing(self, now: float, first_at: float, first_done: float) -> str:
+        since = self._done - first_done
+        if since <= 0 or now <= first_at:
+            return f"{now - self._start:.0f} s so far"
+        rate = since / (now - first_at)
+        return f"{rate:.3g} {self._unit}/s, {(self._total - self._done) / rate:.0f} s left"
 
     def finish(self) -> None:
         seconds = time.monotonic() - self._start

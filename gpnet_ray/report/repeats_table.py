@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from gpnet_ray.report.words import counted, error_text, percent_text
+from gpnet_ray.report.words import counted, error_text, percent_text, spread_text
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -101,6 +101,8 @@ def _pm(over_seeds: Mapping[str, Any], text: Callable[[float], str], *, sign: in
     mean, std = over_seeds["mean"], over_seeds["std"]
     if mean is None:
         return "–"
+    if text is error_text and std is not None:
+        return spread_text(sign * mean, std)
     return text(sign * mean) + (f" ± {text(std)}" if std is not None else "")
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "result_rows",
     "retraining_sentence",
     "seconds_text",
+    "spread_text",
 ]
 
 UNKNOWN = "–"
@@ -52,6 +53,17 @@ def error_text(value: float | None) -> str:
     if value is None:
         return UNKNOWN
     return f"{value:.4f}" if value == 0 or 0.001 <= abs(value) < 100 else f"{value:.4g}"
+
+
+def spread_text(mean: float, spread: float) -> str:
+    """Write an error that is a mean, with its spread to as many decimals.
+
+    >>> spread_text(0.0023, 0.00096), spread_text(1234.5, 7.7)
+    ('0.0023 ± 0.0010', '1234 ± 8')
+    """
+    text = error_text(mean)
+    decimals = len(text.partition(".")[2])
+    return f"{text} ± {error_text(spread) if 'e' in text else f'{spread:.{decimals}f}'}"
 
 
 def percent_text(fraction: float | None) -> str:
