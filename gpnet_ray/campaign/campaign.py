@@ -227,7 +227,8 @@ class Campaign:
                     " diagonal"
                 )
             watch.ended(arms[-1])
-        write_run(context, arms, problem, split, reference, first.latents)
+        desk.collect("before the run ends")
+        write_run(context, arms, problem, split, reference, first.latents, desk.bought())
         journal.append(
             {"event": "finished", "strategies": list(context.config.selection.strategies)}
         )

@@ -71,7 +71,8 @@ class Journal:
         except RunFolderError:
             self._file.close()
             raise
-        self._number = len(self.events)
+        self._known = len(self.events), os.fstat(self._file.fileno()).st_size
+        """How many lines and bytes there are of which whoever appended them was told so."""
         self._reserve = path.with_name(path.name + ".reserve")
         self.takes_events = True
         """False once an event could not be written, even with the room that is kept for it."""
@@ -91,8 +92,13 @@ class Journal:
         """
         if not events:
             return
-        lines = [_encode({"number": n, **e}) + "\n" for n, e in enumerate(events, self._number)]
+        n_lines, n_bytes = self._known
+        if os.fstat(self._file.fileno()).st_size > n_bytes:
+            # Ctrl-C came between the writing and the return; for the caller it was not written.
+            self._file.truncate(n_bytes)
+        lines = [_encode({"number": n, **e}) + "\n" for n, e in enumerate(events, n_lines)]
         content = "".join(lines).encode()
+        written = n_lines + len(events), n_bytes + len(content)
         kinds = {str(event["event"]) for event in events}
         try:
             self._write(content)
@@ -103,24 +109,24 @@ class Journal:
             except OSError as second:
                 self.takes_events = False
                 raise self._full(second, "the last events were not written") from second
-            self._number += len(events)
+            self._known = written
             if self._mirror is not None:
                 # The run ends anyhow, and of the two errors that of the disk is told.
                 self._mirror.take(content, kinds, later=True)
             raise self._full(error, "all that was bought is in it") from error
-        self._number += len(events)
+        self._known = written
         if self._mirror is not None:
             self._mirror.take(content, kinds)
 
     def _write(self, content: bytes) -> None:
-        """Write all or nothing."""
+        """Write all or nothing, also where Ctrl-C ends it."""
         length = os.fstat(self._file.fileno()).st_size
         try:
             written = 0
             while written < len(content):
                 written += os.write(self._file.fileno(), content[written:])
             os.fsync(self._file.fileno())
-        except OSError:
+        except BaseException:
             self._file.truncate(length)
             raise
 

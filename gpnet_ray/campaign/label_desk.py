@@ -139,6 +139,14 @@ class LabelDesk:
         )
         self._collect_what_is_in_flight()
 
+    def bought(self) -> dict[str, float]:
+        """Every label that the loop has paid for, by id, whether it was picked in the end or not."""
+        return {
+            material_id: outcome.value
+            for (purpose, material_id), outcome in self._known.items()
+            if purpose == "label" and outcome.value is not None
+        }
+
     def label(self, ids: Sequence[str], *, all_needed: bool = False) -> Iterator[LabelOutcome]:
         """Yield an outcome for every id, in order, while later ones are being labelled.
 

@@ -63,8 +63,12 @@ def write_run(
     split: Split,
     reference: Mapping[str, float],
     latents: Latents,
+    bought: Mapping[str, float],
 ) -> None:
-    """Write the labels that were bought, what was run on what, and how long each stage took (s)."""
+    """Write the labels that were bought, what was run on what, and how long each stage took (s).
+
+    ``bought`` has those, too, that were made ahead for a pick which was planned again without it.
+    """
     dataset = problem.dataset
     network_error = latents.predictions[latents.rows(split.test)] - values_of(reference, split.test)
     content = {
@@ -76,10 +80,9 @@ def write_run(
         "timings_s": {**context.timings, **context.history.timings},
         "finished": True,
     }
-    labels = {name: reference[name] for name in split.train}
-    for arm in arms:
-        bought = {pick.outcome.material_id: pick.outcome.value for pick in arm.picks}
-        labels |= {name: value for name, value in bought.items() if value is not None}
+    taken = (*split.train, *split.pool)
+    known = {name: reference[name] for name in split.train} | dict(bought)
+    labels = {name: known[name] for name in taken if name in known}
     table = labelled_table(
         list(labels), latents.latents[latents.rows(list(labels))], np.array([*labels.values()])
     )

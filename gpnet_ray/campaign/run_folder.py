@@ -15,6 +15,7 @@ from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.rejected import rejected_csv
 from gpnet_ray.campaign.surrogate import (
     GP_FILE,
+    JOURNAL_FILE,
     LABELLED_FILE,
     NETWORK_FOLDER,
     RETRAINED_FOLDER,
@@ -66,7 +67,7 @@ class RunFolder(NetworkFiles):
         self.rejected = path / "rejected.csv"
         self.reference = path / "reference.parquet"
         self.materials = path / "materials.parquet"
-        self.journal = path / "journal.jsonl"
+        self.journal = path / JOURNAL_FILE
         self.metrics = path / "metrics.parquet"
         self.picks = path / "picks.parquet"
         self.retrainings = path / "retrainings.parquet"

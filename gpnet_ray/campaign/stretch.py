@@ -291,8 +291,10 @@ class Stretch:
             elif list(cycle.ids) != before:
                 raise RunFolderError(
                     f"cycle {number} of {self._strategy} picked {before} before the interruption and"
-                    f" {list(cycle.ids)} now; the folder was changed or another version of gpnet_ray"
-                    " made it. Run again with --overwrite, or with the version in run.json"
+                    f" {list(cycle.ids)} now; the folder was changed, another version of gpnet_ray made it (see"
+                    " run.json), or gp.columns_dtype is float32, whose rounding depends on how many cycles a"
+                    " round had. The labels that were bought stay in its journal.jsonl; keep the folder, and"
+                    " begin another run with --name"
                 )
         self._journal.append(*new)
 

@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gpnet_ray.campaign.journal import read_journal
+from gpnet_ray.data.dataset import name_some
 from gpnet_ray.data.plain_columns import refuse_objects
 from gpnet_ray.errors import InputError
 from gpnet_ray.gnn.network_state import NETWORK_FILE, NetworkState, load_network_state
@@ -38,6 +40,7 @@ __all__ = [
 ]
 
 NETWORK_FOLDER, GP_FILE, LABELLED_FILE = "network", "gp.json", "labelled.parquet"
+JOURNAL_FILE = "journal.jsonl"
 RETRAINED_FOLDER = "networks"
 """In a run's folder: a surrogate for every time that a strategy trained the network again."""
 MEGNET_SUFFIXES = (".hdf5", ".h5")
@@ -130,7 +133,9 @@ def load_surrogate(path: str | Path) -> Surrogate | None:
         ``None`` where there is a network alone, so that no σ can be given.
 
     Raises:
-        InputError: a file is missing or damaged.
+        InputError: a file is missing or damaged, or the folder is of a run or campaign whose labels are not all in
+            it yet.
+        RunFolderError: its journal is damaged.
     """
     path = Path(path)
     network = load_network(path)
@@ -150,7 +155,28 @@ def load_surrogate(path: str | Path) -> Surrogate | None:
         raise InputError(
             f"{path} holds no whole surrogate ({error}); finish the run with --resume, or train again"
         ) from None
+    _check_all_labels_are_there(path, ids)
     return Surrogate(network, scaler, hyperparameters, ids, latents, labels, recalibration)
+
+
+def _check_all_labels_are_there(path: Path, ids: Sequence[str]) -> None:
+    """Refuse what would be silently ignored: the table is written at the end, the journal label by label."""
+    journal = path / JOURNAL_FILE
+    events = read_journal(journal) if journal.is_file() else []
+    if not events or events[-1]["event"] == "finished":
+        return
+    bought = {
+        event["outcome"]["material_id"]: None
+        for event in events
+        if event["event"] == "label" and event["outcome"]["value"] is not None
+    }
+    missing = [name for name in bought if name not in set(ids)]
+    if missing:
+        raise InputError(
+            f"{len(missing)} of the labels in {journal} ({name_some(missing)}) are not in {LABELLED_FILE} yet, and"
+            " would be left out: the run goes on or was interrupted. Let it end, or go on with --resume; of a"
+            " campaign whose labels are told, end the session that has it open, or run `gpnet-ray ask`"
+        )
 
 
 def networks_trained_again(path: str | Path) -> tuple[Path, ...]:

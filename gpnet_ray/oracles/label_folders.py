@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -39,6 +40,16 @@ class LabelFolders:
         raise AssertionError("unreachable: count() does not end")
 
     def close(self, folder: Path, *, ok: bool) -> None:
-        """Remove the folder unless it is to be kept; ``ok``: it holds a label that succeeded."""
+        """Remove the folder unless it is to be kept; ``ok``: it holds a label that succeeded.
+
+        What cannot be removed (files of another user, or on NFS still open) stays, with a warning: the label is
+        there, and hours of computing are worth more than a tidy folder.
+        """
         if self.keep == "never" or (self.keep == "on-failure" and ok):
-            shutil.rmtree(folder)
+            try:
+                shutil.rmtree(folder)
+            except OSError as error:
+                warnings.warn(
+                    f"the label's folder {folder} could not be removed ({error}); remove what is left by hand",
+                    stacklevel=2,
+                )

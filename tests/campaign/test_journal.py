@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,29 @@ def test_a_missing_line_is_found(path: Path) -> None:
 def test_no_journal_is_an_error_that_says_so(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="holds no run"):
         read_journal(tmp_path / "journal.jsonl")
+
+
+@pytest.mark.parametrize("after", ["the sync", "the write"])
+def test_an_interrupted_append_was_none_and_the_next_one_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: str
+) -> None:
+    path = tmp_path / "journal.jsonl"
+
+    def interrupted(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    with Journal(path) as journal:
+        journal.append({"event": "label", "id": "a"})
+        with monkeypatch.context() as patch:
+            if after == "the sync":
+                patch.setattr(os, "fsync", interrupted)
+            else:
+                write = journal._write
+                patch.setattr(journal, "_write", lambda content: (write(content), interrupted()))
+            with pytest.raises(KeyboardInterrupt):
+                journal.append({"event": "label", "id": "b"})
+        journal.append({"event": "label", "id": "b again"}, {"event": "label", "id": "c"})
+    assert [event["id"] for event in read_journal(path)] == ["a", "b again", "c"]
 
 
 def test_nan_never_enters_the_journal(path: Path) -> None:

@@ -53,6 +53,18 @@ def labels_in(path: Path, event: str = "label") -> list[LabelOutcome]:
     return [LabelOutcome(**e["outcome"]) for e in read_journal(path) if e["event"] == event]
 
 
+def test_what_was_bought_ahead_and_never_taken_is_among_what_was_bought(path: Path) -> None:
+    crew = SimulatedCrew(4, seconds=random_seconds(0))
+    with Journal(path) as journal, desk_over(crew, journal) as desk:
+        assert next(iter(desk.label(IDS))).material_id == IDS[0]
+        list(desk.measure(IDS[-1:]))
+        desk.collect("now")
+        bought = desk.bought()
+    assert len(bought) > 1
+    assert bought == {o.material_id: o.value for o in labels_in(path) if o.status == "ok"}
+    assert IDS[-1] not in bought
+
+
 def test_outcomes_come_in_the_order_asked_whoever_is_done_first(path: Path) -> None:
     crew = SimulatedCrew(8, seconds=random_seconds(0))
     with Journal(path) as journal, desk_over(crew, journal) as desk:

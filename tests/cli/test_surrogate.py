@@ -141,6 +141,16 @@ def test_a_run_starts_from_a_pretrained_network_and_its_folder_predicts(
     assert "σ" in predicted.stdout
     assert "without" not in predicted.stdout
     assert "began with" not in predicted.stdout
+    # As while the run goes on: the last label is in the journal alone.
+    running = tmp_path / "running"
+    shutil.copytree(folder, running)
+    lines = (running / "journal.jsonl").read_text().splitlines(keepends=True)
+    (running / "journal.jsonl").write_text("".join(lines[:-1]))
+    labelled = pq.read_table(running / "labelled.parquet")
+    pq.write_table(labelled.slice(0, labelled.num_rows - 1), running / "labelled.parquet")
+    refused = run_here("predict", running, "mgo.cif")
+    assert refused.returncode == 2
+    assert "1 of the labels in" in refused.stderr
     # As where the network was trained again at the end.
     shutil.copytree(trained / "surrogate", folder / "networks" / "max-sigma-1")
     predicted = run_here("predict", folder, "mgo.cif")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import shutil
 import sys
 import textwrap
 import time
@@ -61,6 +62,16 @@ def test_the_program_gets_the_crystal_and_a_folder_of_its_own(tmp_path, fmt):
     assert seen.matches(CRYSTAL.copy().remove_oxidation_states())
     # The id reaches the program as it is: no shell reads it.
     assert "log: ../odd $HOME" in (folder / "stdout.txt").read_text()
+
+
+def test_files_that_cannot_be_removed_cost_no_label(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    with pytest.warns(UserWarning, match="could not be removed"):
+        (outcome,) = answers(tmp_path, OK).label(["a"], [CRYSTAL])
+    assert (outcome.status, outcome.value) == ("ok", -3.06)
 
 
 def test_the_answer_may_be_in_a_file(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from gpnet_ray.oracles.label_folders import LabelFolders
@@ -30,3 +32,15 @@ def test_folders_are_kept_as_asked(tmp_path, keep, ok_stays, failed_stays):
     folders.close(ok, ok=True)
     folders.close(failed, ok=False)
     assert (ok.exists(), failed.exists()) == (ok_stays, failed_stays)
+
+
+def test_a_folder_that_cannot_be_removed_costs_no_label(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path / "wavefunctions"))
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    folders = LabelFolders(tmp_path)
+    folder = folders.make("mp-1")
+    with pytest.warns(UserWarning, match=r"mp-1 could not be removed .*Permission denied"):
+        folders.close(folder, ok=True)
+    assert folder.exists()
