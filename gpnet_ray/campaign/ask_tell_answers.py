@@ -95,9 +95,16 @@ def _check_plausible(state: AskTellState, material_id: str, value: float) -> Non
 def judge_all(
     state: AskTellState, results: Results, *, now: datetime, accept_implausible: bool
 ) -> tuple[list[LabelOutcome], TellReport]:
-    """Judge every row of a file by itself; the outcomes to be kept, and what became of the rest."""
+    """Judge every row of a file by itself; the outcomes to be kept, and what became of the rest.
+
+    A failure that was put back since counts as known: the row is left over from when it was told. A
+    second try that failed needs another reason.
+    """
     refused, new, n_known = list(results.refused), [], 0
     for row in results.rows:
+        if (row.status, row.reason) in state.put_back.get(row.material_id, ()):
+            n_known += 1
+            continue
         try:
             outcome = judge(
                 state,

@@ -73,8 +73,11 @@ class AskTellFolder(RunFolder):
         """Make the folder with the resolved configuration in it.
 
         Raises:
-            RunFolderError: another process is writing the campaign that is to be overwritten.
+            RunFolderError: the folder is occupied, or another process is writing the campaign that is to
+                be overwritten.
         """
+        # Minutes have passed since the first look, and labels may have been told in them.
+        self.check_can_begin(overwrite=overwrite)
         if overwrite and self.path.exists():
             self.remove()
         self.path.mkdir(parents=True, exist_ok=True)

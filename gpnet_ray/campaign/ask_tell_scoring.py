@@ -131,8 +131,9 @@ class Scoring:
         if not follows:
             self._begin(labelled, n_more=len(pending))
         new = sorted(gone - self._gone)
-        for shard in self._shards:
-            shard.withdraw.remote(new)
+        if new:
+            # A withdrawal that is lost unseen would be asked for again.
+            ray.get([shard.withdraw.remote(new) for shard in self._shards])
         self._gone = gone
         self._assume(pending[len(self._assumed) :])
 

@@ -45,6 +45,7 @@ class AskTellState:
         hyperparameters: Of the Gaussian process.
         requests: What was asked for and has not been put back since.
         outcomes: What was told.
+        put_back: Status and reason of every failure that was told and put back since, by id.
         withdrawn: Candidates that are not wanted any more, with the reason.
         is_ready: Whether the campaign was set up to its end.
     """
@@ -58,6 +59,7 @@ class AskTellState:
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     requests: dict[str, Request] = field(default_factory=dict)
     outcomes: dict[str, LabelOutcome] = field(default_factory=dict)
+    put_back: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
     withdrawn: dict[str, str] = field(default_factory=dict)
     is_ready: bool = False
 
@@ -176,6 +178,10 @@ class AskTellState:
         # An older journal may do so to a material that was told after it was withdrawn; its label stays.
         if self._has_told_label(material_id):
             return
+        failure = self.outcomes.get(material_id)
+        if failure is not None:
+            failures = self.put_back.setdefault(material_id, set())
+            failures.add((failure.status, failure.reason))
         for known in (self.requests, self.outcomes, self.withdrawn):
             known.pop(material_id, None)
 

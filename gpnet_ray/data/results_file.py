@@ -10,11 +10,12 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from gpnet_ray.errors import DataError, nearest_name_hint
 
@@ -35,6 +36,8 @@ _STATUSES: tuple[ResultStatus, ...] = ("ok", "failed", "unconverged")
 _REQUIRED = ("material_id", "value")
 _KNOWN = ("material_id", "formula", "sigma", "predicted", "unit", "file")
 _ASKED = ("value", "status", "reason")
+_WHOLE = re.compile(r"[+-]?[0-9]+")
+_DECIMALS = re.compile(r"[0-9]+([eE][+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,14 @@ class _RefusedError(Exception):
     """Why a row is refused."""
 
 
+class _Row(NamedTuple):
+    """A row as it stands in the file; ``fault`` says what is wrong with how it is cut into cells."""
+
+    line: int
+    cells: Mapping[str, str]
+    fault: str
+
+
 def form_text(rows: Iterable[FormRow], *, unit: str, global_features: Sequence[str] = ()) -> str:
     """The text of a CSV file for a user to fill in; every row has the features that are named."""
     text = io.StringIO(newline="")
@@ -112,8 +123,9 @@ def read_results(path: Path, *, unit: str, stated_unit: str | None = None) -> Re
         stated_unit: what the user says the unit is, for a file or rows that say nothing.
 
     Raises:
-        DataError: the file cannot be read or has no such head, or its unit is stated to be another.
-            Nothing of it can be taken then. What is wrong in one row is in ``refused`` instead.
+        DataError: the file cannot be read or has no such head, names a known column twice, or its unit
+            is stated to be another. Nothing of it can be taken then. What is wrong in one row is in
+            ``refused`` instead.
     """
     if stated_unit is not None and stated_unit != unit:
         raise DataError(
@@ -122,14 +134,14 @@ def read_results(path: Path, *, unit: str, stated_unit: str | None = None) -> Re
     rows: list[Result] = []
     refused: list[RefusedRow] = []
     open_ids: list[str] = []
-    for line, cells in _cells(path):
+    for row in _rows(path, required=_REQUIRED, once=(*_KNOWN, *_ASKED)):
         try:
-            result = _result(line, cells, unit=unit, stated_unit=stated_unit)
+            result = _result(row, unit=unit, stated_unit=stated_unit)
         except _RefusedError as error:
-            refused.append(RefusedRow(line, cells.get("material_id", ""), str(error)))
+            refused.append(RefusedRow(row.line, row.cells.get("material_id", ""), str(error)))
             continue
         if result is None:
-            open_ids.append(cells["material_id"])
+            open_ids.append(row.cells["material_id"])
         else:
             rows.append(result)
     rows, contradictions = _one_an_id(rows)
@@ -144,17 +156,15 @@ def read_ids(path: Path) -> tuple[str, ...]:
         DataError: the file cannot be read, has no column ``material_id``, or a row without one.
     """
     ids: dict[str, None] = {}
-    for line, cells in _cells(path, required=("material_id",)):
+    for line, cells, _ in _rows(path, required=("material_id",)):
         if not cells.get("material_id"):
             raise DataError(f"{path}, line {line}: no material_id; correct the row or remove it")
         ids[cells["material_id"]] = None
     return tuple(ids)
 
 
-def _cells(
-    path: Path, required: Sequence[str] = _REQUIRED
-) -> Iterator[tuple[int, Mapping[str, str]]]:
-    """Line number and cells by column name of every row that is not blank."""
+def _rows(path: Path, *, required: Sequence[str], once: Sequence[str] = ()) -> Iterator[_Row]:
+    """Every row that is not blank; each column of ``required`` is there, none of ``once`` is twice."""
     try:
         content = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -162,21 +172,22 @@ def _cells(
     reader = csv.reader(io.StringIO(content, newline=""), strict=True)
     try:
         head = [name.strip().lower() for name in next(reader, [])]
-        _check_head(head, path, required)
+        _check_head(head, path, required, once)
         end = reader.line_num
         for row in reader:
             # A quoted cell may span lines; a row is named by its first.
             line, end = end + 1, reader.line_num
             if any(cell.strip() for cell in row):
-                cells = dict(zip(head, (cell.strip() for cell in row), strict=False))
-                if len(row) > len(head):
-                    cells["too many"] = f"{len(row)} cells where the head names {len(head)}"
-                yield line, cells
+                cells = [cell.strip() for cell in row]
+                fault = _fault(head, cells)
+                yield _Row(line, dict(zip(head, cells, strict=False)), fault)
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num} is no CSV: {error}") from None
 
 
-def _check_head(head: Sequence[str], path: Path, required: Sequence[str]) -> None:
+def _check_head(
+    head: Sequence[str], path: Path, required: Sequence[str], once: Sequence[str]
+) -> None:
     if len(head) == 1 and ";" in head[0]:
         raise DataError(
             f"{path} separates its columns by semicolons; save it with commas, and numbers with points"
@@ -187,14 +198,48 @@ def _check_head(head: Sequence[str], path: Path, required: Sequence[str]) -> Non
                 f"{path}, line 1: {head.count(name)} columns are called {name!r} and one has to be:"
                 f" {nearest_name_hint(name, head)}. Use a file that `gpnet-ray ask` or `gpnet-ray pool pick` wrote"
             )
+    for name in once:
+        if head.count(name) > 1:
+            raise DataError(
+                f"{path}, line 1: {head.count(name)} columns are called {name!r}, and only one can be"
+                " believed; rename or remove the others"
+            )
 
 
-def _result(
-    line: int, cells: Mapping[str, str], *, unit: str, stated_unit: str | None
-) -> Result | None:
-    if "too many" in cells:
-        raise _RefusedError(f"{cells['too many']}; write numbers with a point, not a comma")
-    material_id, value = cells["material_id"], cells.get("value", "")
+def _fault(head: Sequence[str], cells: Sequence[str]) -> str:
+    """What is wrong with how a row is cut into cells; empty where nothing is."""
+    if len(cells) > len(head):
+        return (
+            f"{len(cells)} cells where the head names {len(head)}; write numbers with a point, not a"
+            " comma"
+        )
+    by_name = dict(zip(head, cells, strict=False))
+    absent = [name for name in _REQUIRED if name in head and name not in by_name]
+    if absent:
+        return (
+            f"{len(cells)} cells where the head names {len(head)}, so {absent[0]} is missing; add it,"
+            " or commas for cells that stay empty"
+        )
+    return _decimal_comma(head, cells) if "value" in head else ""
+
+
+def _decimal_comma(head: Sequence[str], cells: Sequence[str]) -> str:
+    """What is wrong where a comma in the value made two cells of it; empty where it did not."""
+    place = head.index("value") + 1
+    value, after = cells[place - 1], "".join(cells[place : place + 1])
+    if not (_WHOLE.fullmatch(value) and _DECIMALS.fullmatch(after)):
+        return ""
+    return (
+        f"{after} right after the value {value} looks like a decimal comma; write {value}.{after}, or"
+        f" {value}.0 where {after} is the cell of the column {head[place]!r}"
+    )
+
+
+def _result(row: _Row, *, unit: str, stated_unit: str | None) -> Result | None:
+    if row.fault:
+        raise _RefusedError(row.fault)
+    line, cells = row.line, row.cells
+    material_id, value = cells["material_id"], cells["value"]
     status, reason = cells.get("status", "").lower(), cells.get("reason", "")
     if not material_id:
         raise _RefusedError("no material_id")
@@ -211,12 +256,20 @@ def _result(
         if not reason:
             raise _RefusedError(f"status {status} without a reason; say in a few words why")
         return Result(line, material_id, known, None, reason)
+    if value and reason:
+        raise _RefusedError(
+            f"the value {value} and the reason {reason!r}; leave one of them empty, or write the remark"
+            " into a column of its own"
+        )
     return Result(line, material_id, "ok", _value(value, cells, unit, stated_unit), "")
 
 
 def _value(text: str, cells: Mapping[str, str], unit: str, stated_unit: str | None) -> float:
     if not text:
         raise _RefusedError("status ok without a value")
+    if "_" in text:
+        # Python would pass over it: -3_06 is -306 to it.
+        raise _RefusedError(f"the value {text!r} has an underscore in it; write it with a point")
     try:
         value = float(text)
     except ValueError:

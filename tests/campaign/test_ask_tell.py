@@ -333,6 +333,8 @@ def test_predict_finds_all_labels_once_the_campaign_is_closed(folder: Path) -> N
     with AskTellCampaign.open(folder) as campaign:
         campaign.tell("m-020", -4.0)
         campaign.tell_failed("m-021", "walltime")
+        with pytest.raises(InputError, match=r"1 of the labels in .*m-020.* would be left out"):
+            load_surrogate(folder)
     after = load_surrogate(folder)
     assert after is not None
     assert dict(zip(after.ids, after.labels.tolist(), strict=True))["m-020"] == -4.0

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import typer
+from pymatgen.core import Structure
 from support.ask_tell import crystals, small_config, small_network
 from support.command_line import rows, write_parquet
 
-from gpnet_ray.campaign import ask_tell_session, ask_tell_setup
+from gpnet_ray.campaign import ask_tell_scoring, ask_tell_session, ask_tell_setup
 from gpnet_ray.campaign.ask_tell import AskTellCampaign
-from gpnet_ray.campaign.ask_tell_scoring import PlannedPick
+from gpnet_ray.campaign.ask_tell_scoring import PlannedPick, Representation, Scoring
+from gpnet_ray.campaign.ask_tell_state import Request
 from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.run_folder import RunFolder
 from gpnet_ray.campaign.stages import Latents
 from gpnet_ray.commands.init import _init
 from gpnet_ray.config import Config
 from gpnet_ray.config_layers import load_config
-from gpnet_ray.errors import RunFolderError
+from gpnet_ray.errors import ActorRestartedError, RunFolderError
 from gpnet_ray.gnn.network_state import NetworkState
 from gpnet_ray.gp.fit_records import FitResult
 from gpnet_ray.gp.hyperparameters import Hyperparameters
@@ -73,9 +78,9 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
     return made
 
 
-def create(folder: Path, config: Config) -> AskTellCampaign:
+def create(folder: Path, config: Config, *, overwrite: bool = False) -> AskTellCampaign:
     start, pool = crystals(0, 12, labelled=True), crystals(12, 20, labelled=False)
-    return AskTellCampaign.create(folder, start, pool, config)
+    return AskTellCampaign.create(folder, start, pool, config, overwrite=overwrite)
 
 
 def test_training_starts_from_the_pretrained_network_and_latents_are_projected(
@@ -220,3 +225,98 @@ def test_an_interrupted_init_says_how_to_begin_again_and_that_works(
     _init(tmp_path / "campaign", **command, **more, overwrite=True)
     with AskTellCampaign.open(tmp_path / "campaign", read_only=True) as campaign:
         assert campaign.status().n_free == 8
+
+
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_labels_that_were_told_while_the_graphs_were_built_are_not_overwritten(
+    overwrite: bool, stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, screen = tmp_path / "campaign", ask_tell_setup.screen
+    if overwrite:
+        create(folder, small_config()).close()
+
+    def slow_screen(*parts: Any) -> Any:
+        monkeypatch.setattr(ask_tell_setup, "screen", screen)
+        if not overwrite:
+            create(folder, small_config()).close()
+        with AskTellCampaign.open(folder) as campaign:
+            campaign.tell("m-012", -3.9)
+        return screen(*parts)
+
+    monkeypatch.setattr(ask_tell_setup, "screen", slow_screen)
+    with pytest.raises(RunFolderError, match="labels that were told"):
+        create(folder, small_config(), overwrite=overwrite)
+    with AskTellCampaign.open(folder, read_only=True) as campaign:
+        assert campaign.status().n_told == 1
+
+
+class Call:
+    """A remote method that does nothing, at once; what comes of it is its next answer."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers, self.asked = list(answers), list[Any]()
+
+    def remote(self, *parts: Any, **_: Any) -> Any:
+        self.asked.append(parts)
+        return self.answers.pop(0) if self.answers else None
+
+
+class Remote:
+    """A stand-in for an actor that scores; its first withdrawal is lost."""
+
+    def __init__(self) -> None:
+        self.reset = Call()
+        self.withdraw = Call(ActorRestartedError("a shard has no posterior"))
+
+
+def test_a_withdrawal_that_is_lost_is_an_error_and_made_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def get(results: list[Any]) -> list[Any]:
+        for error in [result for result in results if isinstance(result, Exception)]:
+            raise error
+        return results
+
+    monkeypatch.setattr(ask_tell_scoring.ray, "get", get)
+    latents = Latents(("s", "a", "b"), np.zeros((3, 2), np.float32), np.zeros(3))
+    known = Representation(
+        latents,
+        LatentScaler.fit(np.eye(2), "min-max"),
+        Hyperparameters("laplacian", 0.3, 1.0, 0.01, -4.0),
+    )
+    shard = Remote()
+    scoring = Scoring(small_config(), known, ["a", "b"], {})
+    scoring._gp, scoring._shards = shard, [shard]
+    with pytest.raises(ActorRestartedError):
+        scoring.bring_up_to({"s": -1.0}, [], ["b"])
+    for _ in range(2):
+        scoring.bring_up_to({"s": -1.0}, [], ["b"])
+    # The third time it is known to be withdrawn.
+    assert shard.withdraw.asked == [(["a"],), (["a"],)]
+
+
+def test_files_of_ids_that_differ_only_in_case_are_told_apart_without_it(
+    stage: Stage, tmp_path: Path
+) -> None:
+    ids = ("mp-A", "mp-a", "MP-A", "mp-a.2", "mp-b")
+    candidates = replace(crystals(12, 17, labelled=False), ids=ids)
+    with AskTellCampaign.create(
+        tmp_path / "campaign", crystals(0, 12, labelled=True), candidates, small_config()
+    ) as campaign:
+        now = datetime.now(timezone.utc)
+        requests = [Request(i, 0.1, -4.0, now) for i in ids]
+        form = campaign.write_request(requests, fmt="poscar")
+    with form.open(newline="") as file:
+        file_of = {row["material_id"]: row["file"] for row in csv.DictReader(file)}
+    # The last but one has the name that the second would have got, and keeps it.
+    assert file_of == {
+        "mp-A": "mp-A.poscar",
+        "mp-a": "mp-a.3.poscar",
+        "MP-A": "MP-A.4.poscar",
+        "mp-a.2": "mp-a.2.poscar",
+        "mp-b": "mp-b.poscar",
+    }
+    for material_id, crystal in zip(ids, candidates.structures, strict=True):
+        written = Structure.from_file(form.parent / file_of[material_id])
+        assert written.composition == crystal.composition
+        assert written.volume == pytest.approx(crystal.volume)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
-from gpnet_ray.campaign.ask_tell_answers import judge, plausible_range
+from gpnet_ray.campaign.ask_tell_answers import TellReport, judge, judge_all, plausible_range
 from gpnet_ray.campaign.ask_tell_state import AskTellState
+from gpnet_ray.data.results_file import Result, Results
 from gpnet_ray.errors import InputError
 
 ASKED_AT = datetime(2026, 11, 20, 8, tzinfo=timezone.utc)
@@ -104,6 +106,43 @@ def test_a_journal_that_puts_back_a_label_has_it_all_the_same(later: list[Any]) 
     assert now.labelled()["a"] == -1.5
     assert (now.failed(), list(now.pending())) == ([], [])
     assert "a" not in now.free()
+
+
+def tell_rows(now: AskTellState, *rows: Result) -> TellReport:
+    new, report = judge_all(now, Results(rows, (), ()), now=LATER, accept_implausible=False)
+    for outcome in new:
+        now.take({"event": "label", "outcome": asdict(outcome), "when": LATER.isoformat()})
+    return report
+
+
+def test_a_row_that_is_left_over_from_a_failure_that_was_put_back_changes_nothing() -> None:
+    stale, other = Result(2, "a", "failed", None, "crash"), Result(3, "b", "ok", -1.5, "")
+    now = state(
+        asked("a", "b"),
+        told("a", None, "crash"),
+        {"event": "put back", "ids": ["a"]},
+        asked("a"),
+    )
+    report = tell_rows(now, stale, other)
+    assert (report.n_labels, report.n_failed, report.n_known, report.refused) == (1, 0, 1, ())
+    assert (list(now.pending()), now.failed()) == (["a"], [])
+    # Another reason or status is the second try's; it is put back too, and both are left over then.
+    for second in (
+        Result(2, "a", "failed", None, "walltime"),
+        Result(2, "a", "unconverged", None, "crash"),
+    ):
+        assert tell_rows(now, second).n_failed == 1
+        now.take({"event": "put back", "ids": ["a"]})
+        assert tell_rows(now, stale, second).n_known == 2
+    assert tell_rows(now, Result(2, "a", "ok", -1.5, "")).n_labels == 1
+    assert tell_rows(now, stale, other).n_known == 2
+
+
+def test_a_failure_that_is_told_by_itself_is_new_once_the_first_was_put_back() -> None:
+    now = state(
+        asked("a"), told("a", None, "crash"), {"event": "put back", "ids": ["a"]}, asked("a")
+    )
+    assert judge(now, "a", "failed", None, "crash", now=LATER) is not None
 
 
 @pytest.mark.parametrize(

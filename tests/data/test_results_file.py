@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,11 @@ def test_values_failures_and_open_rows(tmp_path: Path) -> None:
         ("a,eV/atom,,ok,", "status ok without a value"),
         ("a,eV/atom,,faild,crash", "did you mean 'failed'"),
         (",eV/atom,-1.0,,", "no material_id"),
+        ("a,eV/atom,-1.0,,crash", "leave one of them empty"),
+        ("a,eV/atom,-1.0,ok,crash", "leave one of them empty"),
+        ("a,eV/atom,-3_06,,", "'-3_06' has an underscore"),
+        ("a,eV/atom,-3,06,", "write -3.06, or -3.0 where 06 is the cell of the column 'status'"),
+        ("a,eV/atom", "2 cells where the head names 5, so value is missing"),
     ],
 )
 def test_a_wrong_row_is_refused_by_its_line_and_the_others_are_read(
@@ -88,6 +94,36 @@ def test_a_wrong_row_is_refused_by_its_line_and_the_others_are_read(
     (refused,) = results.refused
     assert refused.line == 3
     assert said in refused.reason
+
+
+@pytest.mark.parametrize(
+    ("head", "row", "said"),
+    [
+        ("material_id,value,reason", "a,-3,06", "write -3.06"),
+        ("material_id,value,note", "a,-3,06", "write -3.06"),
+        ("material_id,value,note", "a,+3,06e-1", r"write \+3.06e-1"),
+        ("material_id,value,reason", "a,-3,crash", "the value -3 and the reason 'crash'"),
+        ("value,material_id", "-3.5", "so material_id is missing"),
+        ("material_id,note,value", "a,running", "so value is missing"),
+    ],
+)
+def test_a_row_that_a_comma_too_many_or_too_few_has_shifted_is_refused(
+    tmp_path: Path, head: str, row: str, said: str
+) -> None:
+    results = read_results(write(tmp_path, f"{head}\n{row}\n"), unit=UNIT, stated_unit="eV/atom")
+    assert results.rows == ()
+    (refused,) = results.refused
+    assert refused.line == 2
+    assert re.search(said, refused.reason)
+
+
+@pytest.mark.parametrize(
+    "row", ["a,-3,fine", "a,-3.0,06", "a,-3e0,06", "a,-3,", "a,-3", "a,-3,0.6"]
+)
+def test_what_stands_in_a_column_of_the_users_own_is_passed_over(tmp_path: Path, row: str) -> None:
+    path = write(tmp_path, f"material_id,value,note\n{row}\n")
+    results = read_results(path, unit=UNIT, stated_unit="eV/atom")
+    assert [r.value for r in results.rows] == [-3.0]
 
 
 def test_the_same_answer_twice_counts_once_and_of_two_answers_none(tmp_path: Path) -> None:
@@ -124,6 +160,8 @@ def test_the_unit_can_be_stated_for_a_file_without_one_but_not_another_unit(tmp_
         ("id,value\na,1\n", "'material_id'"),
         ("material_id,energy\na,1\n", "'value'"),
         ("material_id,value,value\na,1,2\n", "2 columns are called 'value'"),
+        ("material_id,unit,value,Unit\na,eV/atom,1,eV\n", "2 columns are called 'unit'"),
+        ("material_id,value,status,status\na,1,,failed\n", "2 columns are called 'status'"),
         ("material_id;value\na;1\n", "semicolons"),
         ('material_id,value\na,"1\n', "no CSV"),
     ],
@@ -150,6 +188,7 @@ def test_a_file_saved_by_a_spreadsheet_with_a_byte_order_mark(tmp_path: Path) ->
 def test_ids_are_read_from_any_file_that_names_them(tmp_path: Path) -> None:
     rows = [FormRow("mp-1", "MgO", 0.25, -3.0, ""), FormRow("b,c", "", 1, 2, "")]
     assert read_ids(write(tmp_path, form_text(rows, unit=UNIT))) == ("mp-1", "b,c")
+    assert read_ids(write(tmp_path, "material_id,unit,unit,value\na\nb,,,-3\n")) == ("a", "b")
     assert read_ids(write(tmp_path, "why,Material_ID\ntoxic,a\n\n,b\n,a\n")) == ("a", "b")
     with pytest.raises(DataError, match="line 3: no material_id"):
         read_ids(write(tmp_path, "why,material_id\ntoxic,a\ntoxic\n"))
