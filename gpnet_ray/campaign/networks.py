@@ -19,7 +19,12 @@ from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.preparation import Problem, values_of
 from gpnet_ray.campaign.run_folder import NetworkFiles
 from gpnet_ray.campaign.stages import Latents, NetworkStage
-from gpnet_ray.campaign.tables import history_table, latents_from_table, latents_table
+from gpnet_ray.campaign.tables import (
+    history_table,
+    latents_from_table,
+    latents_table,
+    network_of_latents,
+)
 from gpnet_ray.config import TrainingConfig
 from gpnet_ray.data.splits import Split
 from gpnet_ray.errors import RunFolderError
@@ -236,13 +241,21 @@ class Networks:
     def _latents(
         self, stage: NetworkStage, files: NetworkFiles, network: NetworkState, *, timed: str
     ) -> Latents:
-        """Latents of every material, from the file of an interrupted run where it is whole."""
-        folder = self._context.folder
+        """Latents of every material, from the file of an interrupted run where it is this network's."""
+        context, fingerprint = self._context, network.fingerprint()
         if files.latents.is_file():
-            return latents_from_table(folder.read_table(files.latents))
-        with self._context.timed(timed):
+            kept = context.folder.read_table(files.latents)
+            if network_of_latents(kept) == fingerprint:
+                return latents_from_table(kept)
+            # The network was trained again elsewhere, or an earlier version did not say whose they are.
+            context.progress.line(
+                f"{files.latents} is not known to be of the network beside it; all materials are"
+                " featurised again"
+            )
+        with context.timed(timed):
             latents = stage.featurize(network, self._problem.graphs)
-        folder.write_table(files.latents, latents_table(latents), unit=self._problem.dataset.unit)
+        table = latents_table(latents, network=fingerprint)
+        context.folder.write_table(files.latents, table, unit=self._problem.dataset.unit)
         return latents
 
     def _representation(

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from gpnet_ray import __version__
 from gpnet_ray.data.dataset import RejectedMaterial, check_unique_ids
 from gpnet_ray.data.plain_columns import refuse_objects
-from gpnet_ray.data.raw_materials import ColumnNames, check_columns
+from gpnet_ray.data.raw_materials import ColumnNames, check_columns, id_text
 from gpnet_ray.data.structure_parsing import structure_text
 from gpnet_ray.data.unique_ids import repeated_ids
 from gpnet_ray.errors import DataError, InputError
@@ -42,6 +42,13 @@ EMBEDDED = "hypothetical-oxides"
 
 ROWS_PER_BLOCK = 512
 STRUCTURE_SUFFIXES = (".cif", ".poscar", ".vasp")
+CAST_AS_PYTHON = (
+    pa.types.is_string,
+    pa.types.is_large_string,
+    pa.types.is_string_view,
+    pa.types.is_integer,
+)
+"""Types of ids of which Arrow, which is faster, makes the text that Python makes."""
 
 
 @dataclass(frozen=True)
@@ -218,12 +225,20 @@ def _check_ids(file: pq.ParquetFile, column: str, *, where: str) -> None:
 
     def columns() -> Iterator[pa.Array]:
         for batch in file.iter_batches(columns=[column]):
-            ids = pc.fill_null(batch.column(0).cast(pa.string()), "")
-            yield pc.utf8_trim_whitespace(ids)
+            yield _id_texts(batch.column(0))
 
     is_missing = any(pc.any(pc.equal(ids, "")).as_py() for ids in columns())
     if is_missing or repeated_ids(columns):
         check_unique_ids([name for ids in columns() for name in ids.to_pylist()], where=where)
+
+
+def _id_texts(ids: pa.Array) -> pa.Array:
+    """:func:`id_text` of a whole column."""
+    kind = ids.type
+    if any(is_kind(kind) for is_kind in CAST_AS_PYTHON):
+        return pc.utf8_trim_whitespace(pc.fill_null(ids.cast(pa.string()), ""))
+    # Arrow writes 1.0 as 1, and true for True.
+    return pa.array([id_text(value) for value in ids.to_pylist()], pa.string())
 
 
 def _read_row_groups(part: pa.Table, path: str, columns: ColumnNames) -> Iterator[pa.Table]:
@@ -238,7 +253,7 @@ def _read_row_groups(part: pa.Table, path: str, columns: ColumnNames) -> Iterato
             left_out = max(0, left_out - batch.num_rows)
             if not rows.num_rows:
                 continue
-            ids = rows.column(columns.material_id).cast(pa.string()).to_pylist()
+            ids = _id_texts(rows.column(columns.material_id)).to_pylist()
             # As they are: what is no number is named when the crystal is rejected.
             features = {name: rows.column(name).to_pylist() for name in columns.global_features}
             yield _block(ids, rows.column(columns.structure).to_pylist(), features)

@@ -25,6 +25,7 @@ __all__ = [
     "latents_table",
     "materials_table",
     "metrics_table",
+    "network_of_latents",
     "picks_table",
     "predictions_table",
     "reference_table",
@@ -32,6 +33,8 @@ __all__ = [
 ]
 
 METRICS = ("mae", "rmse", "r2", "coverage_2sigma")
+NETWORK = b"network"
+"""Under this key the metadata of latents have the fingerprint of the network that made them."""
 
 
 def history_table(history: Iterable[EpochRecord]) -> pa.Table:
@@ -70,14 +73,18 @@ def materials_table(
     )
 
 
-def latents_table(latents: Latents) -> pa.Table:
-    """One row a material: latent vector (float32) and the network's own prediction."""
+def latents_table(latents: Latents, *, network: str | None = None) -> pa.Table:
+    """One row a material: latent vector (float32) and the network's own prediction.
+
+    ``network``: the fingerprint of the network that made them, which goes into the metadata.
+    """
     return pa.table(
         {
             "material_id": list(latents.ids),
             "latent": latent_column(latents.latents),
             "network_prediction": latents.predictions,
-        }
+        },
+        metadata=None if network is None else {NETWORK: network.encode()},
     )
 
 
@@ -88,6 +95,12 @@ def latents_from_table(table: pa.Table) -> Latents:
         latents=latent_matrix(table.column("latent")),
         predictions=table.column("network_prediction").to_numpy().astype(np.float64),
     )
+
+
+def network_of_latents(table: pa.Table) -> str | None:
+    """Fingerprint of the network that made latents; ``None`` in files from before it was kept."""
+    fingerprint = (table.schema.metadata or {}).get(NETWORK)
+    return None if fingerprint is None else fingerprint.decode()
 
 
 def metrics_table(arms: Iterable[ArmResult]) -> pa.Table:

@@ -12,7 +12,14 @@ from gpnet_ray.data.structure_parsing import RawStructure
 from gpnet_ray.errors import DataError, nearest_name_hint
 from gpnet_ray.types import FloatArray
 
-__all__ = ["ColumnNames", "RawMaterials", "check_columns", "number_or_none", "raw_materials"]
+__all__ = [
+    "ColumnNames",
+    "RawMaterials",
+    "check_columns",
+    "id_text",
+    "number_or_none",
+    "raw_materials",
+]
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,15 @@ def check_columns(present: Sequence[str], columns: ColumnNames, *, file: str) ->
             )
 
 
+def id_text(value: object) -> str:
+    """The id that a value of a file stands for, empty where it is none; the same in whatever reads ids.
+
+    >>> id_text(1), id_text(1.0), id_text(" mp-1 ")
+    ('1', '1.0', 'mp-1')
+    """
+    return "" if value is None else str(value).strip()
+
+
 def raw_materials(
     *,
     ids: Sequence[object],
@@ -112,7 +128,7 @@ def raw_materials(
     """
     if not ids:
         raise DataError(f"{file} has no rows; at least one material is needed")
-    names = tuple("" if value is None else str(value).strip() for value in ids)
+    names = tuple(map(id_text, ids))
     check_unique_ids(names, where=file)
     target = None
     if columns.target is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import json
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from gpnet_ray.campaign.featurising import featurise
 from gpnet_ray.campaign.pool_sources import embedded_oxides, pool_source, structure_files
 from gpnet_ray.config import NetworkConfig, ResourcesConfig
 from gpnet_ray.data.hypothetical_oxides import hypothetical_oxides
+from gpnet_ray.data.readers import read_dataset
 from gpnet_ray.errors import DataError, InputError
 from gpnet_ray.gnn.architecture import weight_shapes
 from gpnet_ray.gnn.featurize import Featurizer
@@ -107,6 +109,40 @@ def test_several_row_groups_and_other_column_names_on_all_cpus(small_ray, networ
     latents = latent_matrix(featurised.column("latent"))
     # The 40 crystals come again and again; float32 sums in another order.
     assert latents[:40] == pytest.approx(latents[1160:], abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        pa.array([1.0, 1e-7, 0.1, 1e16]),
+        pa.array([1.0, 2.0, 0.1, 4.0], pa.float32()),
+        pa.array([7, -1, 2**40, 0]),
+        pa.array([" a", "b ", "\tc", "d"], pa.large_string()),
+        pa.array(["a", "b", "c", "d"]).dictionary_encode(),
+        pa.array([dt.datetime(2026, 1, day) for day in range(1, 5)]),
+        pa.array([b"a", b"b", b"c", b"d"]),
+    ],
+    ids=lambda ids: str(ids.type).partition("<")[0],
+)
+def test_ids_are_those_that_a_dataset_of_the_same_file_has(small_ray, tmp_path, ids):
+    crystals = [json.dumps(row["structure"].as_dict()) for row in rows(4)]
+    path = tmp_path / "pool.parquet"
+    pq.write_table(pa.table({"material_id": ids, "structure": crystals}), path)
+    dataset = read_dataset(path, target="", unit="", with_targets=False)
+    blocks = open_source(path).open(1.0, 0).iter_batches(batch_size=None, batch_format="pyarrow")
+    pool = pa.concat_tables(blocks).column("material_id").to_pylist()
+    assert tuple(pool) == dataset.ids
+
+
+def test_ids_that_are_the_same_as_text_are_duplicates_in_a_pool_and_a_dataset(tmp_path):
+    # As text with the spaces taken off, which is what ids are compared by.
+    twice = [{**row, "material_id": i} for row, i in zip(rows(2), ("m", " m"), strict=True)]
+    numbers = [{**row, "material_id": 0.5} for row in rows(2)]
+    for made, name in ((twice, "m"), (numbers, "0.5")):
+        path = write_parquet(tmp_path / "twice.parquet", made)
+        for read in (open_source, lambda p: read_dataset(p, target="energy", unit="eV/atom")):
+            with pytest.raises(DataError, match=f"duplicate ids: {name}"):
+                read(path)
 
 
 def test_embedded_oxides_come_in_order_block_after_block(small_ray, network):

@@ -154,6 +154,28 @@ def test_a_run_cut_off_in_a_training_ends_with_the_same_picks(
     assert again.metrics.equals(retrained.metrics)
 
 
+def test_latents_that_are_not_of_the_network_beside_them_are_made_again(
+    retrained: Any, tmp_path: Path
+) -> None:
+    run = shutil.copytree(retrained.run_dir, tmp_path / "again")
+    journal = run / "journal.jsonl"
+    lines = journal.read_text().splitlines(keepends=True)
+    names = [json.loads(line)["event"]["event"] for line in lines]
+    # After the first training again, so that both networks are there already.
+    journal.write_text("".join(lines[: names.index("retrained") + 1]))
+    first, second = (f / "latents.parquet" for f in (run, run / "networks" / "max-sigma-1"))
+    expected = {path: pq.read_table(path) for path in (first, second)}
+    # The first file is of another network; the second one, too, and does not say so.
+    pq.write_table(expected[second], first)
+    silent = expected[first].replace_schema_metadata({"unit": "eV/atom"})
+    pq.write_table(silent, second)
+    again = campaign(tmp_path).run(resume=True)
+    assert again.picks.drop(columns="seconds").equals(retrained.picks.drop(columns="seconds"))
+    assert again.metrics.equals(retrained.metrics)
+    for path, table in expected.items():
+        assert pq.read_table(path).equals(table, check_metadata=True)
+
+
 class ToldStage:
     """Stands in for the network actor: says what training and validation are told to give."""
 
