@@ -53,9 +53,11 @@ COLUMNS_OF_OURS: Final = frozenset(
     {
         *("material_id", "structure", "formula", "sigma", "predicted"),
         *("unit", "file", "value", "status", "reason"),
+        *("id", "start_dir"),
     }
 )
-"""Of the tables in which a column of the dataset may stand beside ours."""
+"""Of the tables in which a column of the dataset may stand beside ours, and what stands for something else among the
+arguments of the oracle ``command``."""
 
 KERNELS: tuple[Kernel, ...] = (
     "laplacian",
@@ -135,8 +137,8 @@ class NetworkConfig(Section):
         taken = [name for name in value if name.lower() in COLUMNS_OF_OURS]
         if taken:
             raise ValueError(
-                f"global feature {taken[0]!r}: tables of this program have a column of that name; rename the"
-                " one of the dataset"
+                f"global feature {taken[0]!r}: the name stands for something else in the tables of this program or"
+                " among an oracle's arguments; rename the column of the dataset"
             )
         return value
 

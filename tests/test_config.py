@@ -50,6 +50,7 @@ def test_every_preset_is_valid(name: str) -> None:
         ({"name": "../elsewhere"}, "name"),
         ({"network.global_features": ["a", "a"]}, "global features ['a', 'a']"),
         ({"network.global_features": ["Value"]}, "global feature 'Value'"),
+        ({"network.global_features": ["id"]}, "global feature 'id'"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_value(overrides: dict[str, object], said: str) -> None:

@@ -42,10 +42,9 @@ def write_request(
     rows = []
     for request in requests:
         material_id, structure = request.material_id, structures[request.material_id]
-        name = names[material_id]
-        file = write_structure(place, name, structure, fmt=fmt).name if fmt else ""
+        file = write_structure(place, names[material_id], structure, fmt=fmt).name if fmt else ""
         formula = structure.composition.element_composition.reduced_formula
-        features = {name: float(structure.properties[name]) for name in global_features}
+        features = {feature: float(structure.properties[feature]) for feature in global_features}
         rows.append(FormRow(material_id, formula, request.sigma, request.predicted, file, features))
     form = place / FORM
     folder.write_text(form, form_text(rows, unit=unit, global_features=global_features))

@@ -120,14 +120,13 @@ class Journal:
 
     def _write(self, content: bytes) -> None:
         """Write all or nothing, also where Ctrl-C ends it."""
-        length = os.fstat(self._file.fileno()).st_size
         try:
             written = 0
             while written < len(content):
                 written += os.write(self._file.fileno(), content[written:])
             os.fsync(self._file.fileno())
         except BaseException:
-            self._file.truncate(length)
+            self._file.truncate(self._known[1])
             raise
 
     def _full(self, error: OSError, state: str) -> RunFolderError:

@@ -170,7 +170,8 @@ def _check_all_labels_are_there(path: Path, ids: Sequence[str]) -> None:
         for event in events
         if event["event"] == "label" and event["outcome"]["value"] is not None
     }
-    missing = [name for name in bought if name not in set(ids)]
+    there = set(ids)
+    missing = [name for name in bought if name not in there]
     if missing:
         raise InputError(
             f"{len(missing)} of the labels in {journal} ({name_some(missing)}) are not in {LABELLED_FILE} yet, and"

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from pymatgen.core import Lattice, Structure
+from support.command_line import rows, write_parquet
+from support.logged_oracle import LoggedOracle
+from support.tiny_campaign import tiny_config
 
+from gpnet_ray import Campaign, hypothetical_dataset
+from gpnet_ray.campaign import records
 from gpnet_ray.campaign.identity import data_fingerprint
 from gpnet_ray.campaign.preparation import (
     Problem,
@@ -18,13 +27,14 @@ from gpnet_ray.campaign.preparation import (
     load_dataset,
     screen,
 )
+from gpnet_ray.campaign.stages import Latents
 from gpnet_ray.config import Config
 from gpnet_ray.config_layers import load_config
 from gpnet_ray.data.dataset import MaterialsDataset
 from gpnet_ray.data.splits import Split
 from gpnet_ray.errors import InputError
 from gpnet_ray.gnn.graphs import build_graphs
-from gpnet_ray.progress import NullProgress
+from gpnet_ray.progress import LogProgress, NullProgress
 
 
 def problem(n: int) -> Any:
@@ -108,3 +118,69 @@ def test_the_fingerprint_of_the_data_depends_on_every_global_feature() -> None:
     assert fingerprint(names, [[1.0, 300.0], [2.0, 400.0 + 1e-12 * 400.0]]) != known
     assert fingerprint(names[:1], [[1.0], [2.0]]) != known
     assert fingerprint((), [[], []]) != known
+
+
+@pytest.fixture
+def oxides_at_pressures(tmp_path: Path) -> Path:
+    made = [row | {"pressure_GPa": float(number)} for number, row in enumerate(rows(12))]
+    return write_parquet(tmp_path / "oxides.parquet", made)
+
+
+def test_the_configured_program_is_told_the_global_features(
+    oxides_at_pressures: Path, tmp_path: Path
+) -> None:
+    program = (
+        'import sys; print(\'{"status": "ok", "unit": "eV", "value": \' + sys.argv[1] + \'}\')'
+    )
+    argv = [sys.executable, "-c", program, "{pressure_GPa}", "{structure}"]
+    overrides = {
+        "data": {"dataset": oxides_at_pressures, "target": "h", "unit": "eV"},
+        "network.global_features": ["pressure_GPa"],
+        "oracle": {"kind": "command", "command": {"argv": argv}, "files_dir": tmp_path / "files"},
+    }
+    said = io.StringIO()
+    progress = LogProgress(said)
+    dataset, oracle = load_dataset(load_config(overrides=overrides), progress)
+    assert oracle is not None
+    some = oracle.label(dataset.ids[3:5], dataset.structures[3:5])
+    assert [outcome.value for outcome in some] == [3.0, 4.0]
+    assert "Warning" not in said.getvalue()
+    overrides["oracle"] = {"kind": "ionic"}
+    overrides["data"] = {"dataset": oxides_at_pressures, "target": "h", "unit": "eV/atom"}
+    load_dataset(load_config(overrides=overrides), progress)
+    assert "do not depend on the global features pressure_GPa" in said.getvalue()
+
+
+def test_a_campaign_buys_no_label_for_a_feature_that_teaches_nothing(
+    small_ray: None, tmp_path: Path
+) -> None:
+    config = tiny_config(tmp_path / "runs", **{"network.global_features": ["pressure_GPa"]})
+    dataset = hypothetical_dataset(90, seed=0, progress=NullProgress())
+    for structure in dataset.structures:
+        structure.properties["pressure_GPa"] = 0.0
+    oracle = LoggedOracle(tmp_path / "asked")
+    with pytest.raises(InputError, match="pressure_GPa is 0 for all"):
+        Campaign(dataset, config, oracle=oracle).run()
+    assert oracle.calls() == []
+
+
+def test_labels_bought_ahead_and_never_picked_are_in_the_runs_surrogate(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(records, "_about", lambda *_: {})
+    written: dict[str, Any] = {}
+    folder = SimpleNamespace(
+        labelled="labelled",
+        run="run",
+        write_table=lambda path, table, unit: written.update({path: table}),
+        write_json=lambda path, content: None,
+    )
+    context: Any = SimpleNamespace(folder=folder, timings={}, history=SimpleNamespace(timings={}))
+    ids = tuple("abcd")
+    problem: Any = SimpleNamespace(dataset=SimpleNamespace(unit="eV"))
+    split = Split(train=("a",), pool=("b", "c"), test=("d",))
+    latents = Latents(ids, np.zeros((4, 2), np.float32), np.zeros(4))
+    known = {"a": 1.0, "d": 4.0}
+    records.write_run(context, [], problem, split, known, latents, {"c": 3.0, "d": 4.0})
+    table = written["labelled"].to_pydict()
+    assert (table["material_id"], table["label"]) == (["a", "c"], [1.0, 3.0])
