@@ -110,7 +110,7 @@ class GpWorker:
     ) -> tuple[PlannedCycle, ...]:
         """Plan as many cycles as the candidates certify (none: ask the shards for more).
 
-        ``order`` is the order in which the ``random`` strategy takes the candidates.
+        ``order`` is the order in which the candidates are picked, where that is known beforehand.
         """
         from gpnet_ray.gp.selection import plan_cycles
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from gpnet_ray.gp.messages import PlannedCycle
 from gpnet_ray.oracles.protocol import LabelOutcome
 
 __all__ = ["FIRST_NETWORK", "PURPOSES", "NetworkKey", "RunHistory"]
@@ -31,7 +32,7 @@ class RunHistory:
         measured: Outcomes that only measure errors.
         asked: How often each material was handed to a labeller, by purpose and id.
         faults: How often that brought no outcome, for which the material was tried again.
-        cycles: For every strategy, the ids of each finished cycle.
+        cycles: For every strategy, each finished cycle by its number.
         network: Fingerprint of the trained network, if it was trained.
         retrainings: What was said of every further network, by strategy and number.
         hyperparameters: Of the Gaussian process on every network's latents, by strategy and number;
@@ -44,7 +45,7 @@ class RunHistory:
     measured: dict[str, LabelOutcome] = field(default_factory=dict)
     asked: Counter[tuple[str, str]] = field(default_factory=Counter)
     faults: Counter[tuple[str, str]] = field(default_factory=Counter)
-    cycles: dict[str, dict[int, list[str]]] = field(default_factory=dict)
+    cycles: dict[str, dict[int, PlannedCycle]] = field(default_factory=dict)
     network: str | None = None
     retrainings: dict[NetworkKey, Mapping[str, Any]] = field(default_factory=dict)
     hyperparameters: dict[NetworkKey, Mapping[str, Any]] = field(default_factory=dict)
@@ -88,7 +89,9 @@ class RunHistory:
             if len(event["ids"]) == 1:
                 self.faults[event["for"], event["ids"][0]] += 1
         elif kind == "cycle":
-            self.cycles.setdefault(event["strategy"], {})[event["cycle"]] = list(event["ids"])
+            self.cycles.setdefault(event["strategy"], {})[event["cycle"]] = PlannedCycle(
+                tuple(event["ids"]), tuple(event["sigmas"]), event["radius"]
+            )
         elif kind == "network":
             self.network = event["fingerprint"]
             for purpose in PURPOSES:
@@ -112,9 +115,9 @@ class RunHistory:
             # What only measures errors is in no cycle.
             return
         for strategy, cycles in self.cycles.items():
-            touched = [number for number, picked in cycles.items() if ids.intersection(picked)]
+            touched = [number for number, cycle in cycles.items() if ids.intersection(cycle.ids)]
             first = min(touched, default=len(cycles) + 1)
-            self.cycles[strategy] = {n: picked for n, picked in cycles.items() if n < first}
+            self.cycles[strategy] = {n: cycle for n, cycle in cycles.items() if n < first}
             for key, event in list(self.retrainings.items()):
                 if key[0] == strategy and event["retraining"]["cycle"] >= first:
                     del self.retrainings[key]

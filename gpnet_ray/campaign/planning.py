@@ -59,7 +59,8 @@ class Planner:
     ) -> tuple[PlannedCycle, ...]:
         """Plan at least one cycle and at most ``cycles``.
 
-        ``order`` names the candidates that the ``random`` strategy takes, in its order.
+        ``order`` names the candidates in the order in which they are picked, where that is known
+        beforehand: by ``random``, or from a journal.
         """
         while True:
             planned = self._ask(cycles, batch_size, order)

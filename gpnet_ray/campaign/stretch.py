@@ -22,9 +22,9 @@ from gpnet_ray.campaign.history import RunHistory
 from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.label_desk import LabelDesk, check_failures
 from gpnet_ray.campaign.planning import Planner
+from gpnet_ray.campaign.replay import check_picks, check_replayed, journaled_from
 from gpnet_ray.campaign.telemetry_meter import Meter
 from gpnet_ray.config import SelectionConfig
-from gpnet_ray.errors import RunFolderError
 from gpnet_ray.oracles.protocol import LabelOutcome
 from gpnet_ray.progress import Task
 from gpnet_ray.seeds import generator
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["StartingPoint", "Stretch"]
 
-RANDOM_PICKS_PER_ROUND = 256
+ORDERED_PICKS_PER_ROUND = 256
+"""Picks whose order is known beforehand, planned at once: those of ``random``, and those in a journal."""
 
 ROUND_SECONDS = 60.0
 """So long at most labels are waited for before those that came are learned from, journaled and shown."""
@@ -89,17 +90,23 @@ class Stretch:
             shards: Handles of the pool-shard actors; they hold no material that has a label.
             desk: Where labels are bought.
             journal: Where every finished cycle is written.
-            history: An earlier journal of the same run: the cycles in it are run again from the
-                labels in it, and must come out the same.
+            history: An earlier journal of the same run: the cycles in it are taken as they were, from
+                the labels in it.
             watch: Told after every round how the arm's record can be had as it is then.
             clock: Seconds, for the length of a round.
+
+        Raises:
+            RunFolderError: the history picks what is not in the pool, or a material twice.
         """
         self._watch, self._clock = watch, clock
         self._record, self._strategy = record, record.strategy
         self._selection, self._unit = selection, unit
         self._gp, self._shards, self._desk, self._journal = gp, shards, desk, journal
         self._pool_size = len(pool_ids)
-        self._journaled = {} if history is None else history.cycles.get(self._strategy, {})
+        history = history or RunHistory()
+        self._journaled = history.cycles.get(self._strategy, {})
+        self._failed = frozenset(i for i, o in history.labels.items() if o.status != "ok")
+        check_picks(self._strategy, self._journaled, pool_ids)
         order = sorted(pool_ids)
         generator(seed, "random strategy").shuffle(order)
         self._random_order = order[len(record.picks) :] if self._strategy == "random" else []
@@ -125,14 +132,14 @@ class Stretch:
 
         Raises:
             OracleError: too large a share of the picks could not be labelled.
-            RunFolderError: the journal of an interrupted run holds other picks than this program makes.
+            RunFolderError: the journal of an interrupted run holds picks of another Gaussian process.
         """
         self._start = start
         self._begin()
         before = ray.get(self._gp.test_predictions.remote())
         done = self._record.cycles
         while cycles := self._cycles_left(done, until_labels):
-            planned = self._plan(cycles)
+            planned = self._plan(done, cycles)
             finished, outcomes = self._label(planned, task)
             self._journal_cycles(done, finished)
             self._commit(done, finished, outcomes)
@@ -202,13 +209,27 @@ class Stretch:
         self._withdraw([outcome.material_id for outcome in self._record.failed])
         self._curve.append(CurvePoint(self._record.cycles, len(start.ids), start.network))
 
-    def _plan(self, cycles: int) -> tuple[PlannedCycle, ...]:
-        """Plan at least one cycle; the random strategy names the candidates it wants, in order."""
+    def _plan(self, done: int, cycles: int) -> tuple[PlannedCycle, ...]:
+        """Plan at least one cycle, or take those that the journal holds."""
         batch, order = self._selection.batch_size, None
+        journaled = journaled_from(
+            self._journaled,
+            done + 1,
+            failed=self._failed,
+            most_cycles=cycles,
+            most_picks=ORDERED_PICKS_PER_ROUND,
+        )
         if self._strategy == "random":
-            n_cycles = min(cycles, max(1, RANDOM_PICKS_PER_ROUND // batch))
+            n_cycles = len(journaled) or min(cycles, max(1, ORDERED_PICKS_PER_ROUND // batch))
             order = self._random_order[: n_cycles * batch]
-        return self._planner.plan(cycles, batch, order=order)
+        elif journaled:
+            order = [i for cycle in journaled for i in cycle.ids]
+        planned = self._planner.plan(len(journaled) or cycles, batch, order=order)
+        if not journaled:
+            return planned
+        hyperparameters = self._start.hyperparameters
+        check_replayed(self._strategy, done + 1, journaled, planned, hyperparameters)
+        return journaled
 
     def _commit(
         self,
@@ -273,30 +294,21 @@ class Stretch:
             self._pool_sums.append(total)
 
     def _journal_cycles(self, done: int, finished: Sequence[PlannedCycle]) -> None:
-        new = []
-        for number, cycle in enumerate(finished, start=done + 1):
-            before = self._journaled.get(number)
-            if before is None:
-                new.append(
-                    {
-                        "event": "cycle",
-                        "strategy": self._strategy,
-                        "cycle": number,
-                        "network": self._start.fingerprint,
-                        "ids": list(cycle.ids),
-                        "sigmas": list(cycle.sigmas),
-                        "radius": cycle.radius,
-                    }
-                )
-            elif list(cycle.ids) != before:
-                raise RunFolderError(
-                    f"cycle {number} of {self._strategy} picked {before} before the interruption and"
-                    f" {list(cycle.ids)} now; the folder was changed, another version of gpnet_ray made it (see"
-                    " run.json), or gp.columns_dtype is float32, whose rounding depends on how many cycles a"
-                    " round had. The labels that were bought stay in its journal.jsonl; keep the folder, and"
-                    " begin another run with --name"
-                )
-        self._journal.append(*new)
+        self._journal.append(
+            *(
+                {
+                    "event": "cycle",
+                    "strategy": self._strategy,
+                    "cycle": number,
+                    "network": self._start.fingerprint,
+                    "ids": list(cycle.ids),
+                    "sigmas": list(cycle.sigmas),
+                    "radius": cycle.radius,
+                }
+                for number, cycle in enumerate(finished, start=done + 1)
+                if number not in self._journaled
+            )
+        )
 
     def _journal_round(self, done: int, n_cycles: int) -> None:
         """Write how the arm stands after a round, and what the round cost."""

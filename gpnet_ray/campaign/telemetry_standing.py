@@ -96,7 +96,7 @@ class Standing:
         )
 
     def _arm(self, strategy: str) -> ArmFigures:
-        picks = sum(len(ids) for ids in self._history.cycles[strategy].values())
+        picks = sum(len(cycle.ids) for cycle in self._history.cycles[strategy].values())
         last = self._rounds.get(strategy)
         if last is None:
             return ArmFigures(picks=picks)

@@ -53,6 +53,9 @@ def plan_cycles(
       ``distance_cutoff`` apart; where no such batch exists in the whole pool, the radius shrinks.
     - ``random``: the points in the given order, whatever their variance.
 
+    With an ``order`` every strategy takes the points in it, whatever their variance: the picks of a
+    journal are taken again as they were, and what changes is only the σ that is said of them.
+
     Args:
         posterior: The posterior of all labels so far.
         proposals: The candidates, one proposal a shard.
@@ -60,12 +63,14 @@ def plan_cycles(
         cycles: Largest number of cycles to plan.
         batch_size: Picks a cycle.
         distance_cutoff: Euclidean distance in the scaled latent space (``distance`` only).
-        order: Ids in the order in which ``random`` takes them; ``None``: as proposed.
+        order: Ids in the order in which they are picked, where that is known beforehand; ``None``:
+            the strategy decides, and ``random`` takes them as proposed.
 
     Returns:
         As many cycles as are certain, none where the candidates are too few to be certain: then ask
         the shards for more. ``sigmas`` are those at the time of each pick (``max-sigma``,
-        ``random``) or at the start of its cycle (``top-k``, ``distance``).
+        ``random``) or at the start of its cycle (``top-k``, ``distance``). The radius of a ``distance``
+        batch is ``None`` where an order was given.
 
     Raises:
         InputError: unknown strategy; ``cycles`` or ``batch_size`` below 1; a cut-off that is missing
@@ -77,12 +82,10 @@ def plan_cycles(
         )
     if cycles < 1 or batch_size < 1:
         raise InputError(f"{cycles} cycles of {batch_size} picks: both have to be at least 1")
-    if strategy != "random":
-        order = None
-    elif order is None:
+    if strategy == "random" and order is None:
         order = [i for proposal in proposals for i in proposal.ids]
     _check_pool(proposals, batch_size, order)
-    plan_one = _planner(strategy, distance_cutoff)
+    plan_one = _planner(strategy, distance_cutoff, is_ordered=order is not None)
     # TensorFlow is imported only where something is computed: a driver reads plans without it.
     from gpnet_ray.gp.candidates import CandidateSet
 
@@ -100,7 +103,9 @@ _PlanOne = Callable[["CandidateSet", int, bool], PlannedCycle | None]
 """Plans a batch of a size; told whether it is the last, after which nobody asks how variances fell."""
 
 
-def _planner(strategy: str, distance_cutoff: float | None) -> _PlanOne:
+def _planner(strategy: str, distance_cutoff: float | None, *, is_ordered: bool) -> _PlanOne:
+    if is_ordered:
+        return _ordered_batch if strategy in ("top-k", "distance") else _ordered_cycle
     if strategy == "distance":
         if distance_cutoff is None or not (np.isfinite(distance_cutoff) and distance_cutoff > 0):
             raise InputError(
@@ -109,9 +114,7 @@ def _planner(strategy: str, distance_cutoff: float | None) -> _PlanOne:
         return lambda candidates, size, is_last: _distance_cycle(
             candidates, size, distance_cutoff, is_last
         )
-    return {"max-sigma": _max_sigma_cycle, "top-k": _top_k_cycle, "random": _ordered_cycle}[
-        strategy
-    ]
+    return {"max-sigma": _max_sigma_cycle, "top-k": _top_k_cycle}[strategy]
 
 
 def _check_pool(
@@ -158,6 +161,13 @@ def _ordered_cycle(
         sigmas.append(candidates.sigma(pick))
         candidates.take(pick)
     return PlannedCycle(ids=tuple(candidates.ids[p] for p in picks), sigmas=tuple(sigmas))
+
+
+def _ordered_batch(candidates: CandidateSet, batch_size: int, is_last: bool) -> PlannedCycle | None:
+    picks = candidates.next_in_order(batch_size)
+    if len(picks) < batch_size:
+        return None
+    return _taken_together(candidates, picks, is_last=is_last)
 
 
 def _distance_cycle(

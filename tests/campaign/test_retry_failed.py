@@ -28,7 +28,17 @@ RETRAINED = {
     "fingerprint": "def",
     "retraining": {"cycle": 2},
 }
-CYCLES = [{"event": "cycle", "strategy": "max-sigma", "cycle": n, "ids": [IDS[n]]} for n in (1, 2)]
+CYCLES = [
+    {
+        "event": "cycle",
+        "strategy": "max-sigma",
+        "cycle": n,
+        "ids": [IDS[n]],
+        "sigmas": [0.1],
+        "radius": None,
+    }
+    for n in (1, 2)
+]
 
 
 @pytest.fixture

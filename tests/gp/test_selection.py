@@ -175,6 +175,21 @@ def test_random_takes_the_given_order_and_reports_sigma_given_all_picks_before(p
         assert flat(plan)[1][start] == pytest.approx(sigma[0], abs=TOLERANCE)
 
 
+@pytest.mark.parametrize("strategy", ["top-k", "distance"])
+def test_a_batch_in_a_given_order_reports_sigma_at_the_start_of_its_cycle(problem, strategy):
+    order = [problem.pool_ids[i] for i in np.random.default_rng(6).permutation(80)[:12]]
+    posterior = problem.posterior()
+    proposals = [shard.propose_ids(order) for shard in problem.shards(2, posterior)]
+    plan = plan_cycles(posterior, proposals, strategy=strategy, cycles=4, batch_size=3, order=order)
+    assert flat(plan)[0] == order
+    for start in (0, 3, 9):
+        rows = [problem.pool_row(i) for i in order[: start + 3]]
+        posterior = problem.posterior()
+        posterior.commit(order[:start], problem.pool_X[rows[:-3]], np.zeros(start))
+        _, sigma = posterior.predict(problem.pool_X[rows[-3:]])
+        assert flat(plan)[1][start : start + 3] == pytest.approx(sigma, abs=TOLERANCE)
+
+
 def test_random_without_an_order_takes_the_proposals_as_they_come(problem):
     posterior = problem.posterior()
     proposals = [

@@ -33,6 +33,8 @@ def cycle(strategy: str, number: int) -> dict[str, Any]:
         "strategy": strategy,
         "cycle": number,
         "ids": [f"{strategy}-{number}"],
+        "sigmas": [0.1],
+        "radius": None,
     }
 
 
