@@ -11,6 +11,7 @@ import json
 import os
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -45,7 +46,7 @@ class Journal:
     the disk has it.
 
     Raises:
-        RunFolderError: another process writes this journal, or it is damaged, or the disk is full.
+        RunFolderError: another process writes this journal or removes it, or it is damaged, or the disk is full.
     """
 
     def __init__(
@@ -65,6 +66,11 @@ class Journal:
             raise RunFolderError(
                 f"{path} is being written by another process; wait until that run has ended or stop it"
             ) from None
+        if not _is_at(self._file, path):
+            self._file.close()
+            raise RunFolderError(
+                f"{path} was removed or replaced by another process just now; look at what lies there and begin again"
+            )
         try:
             self.events = read_journal(path, repair=True)
             """The events that were there when it was opened."""
@@ -150,6 +156,14 @@ class Journal:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _is_at(file: FileIO, path: Path) -> bool:
+    """Whether the path still leads to the open file."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _write_whole(path: Path, content: bytes) -> None:

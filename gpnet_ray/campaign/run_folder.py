@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,11 +157,12 @@ class RunFolder(NetworkFiles):
 
     def remove(self) -> None:
         """Remove the run; it leaves its place at once, whatever happens while it is deleted."""
-        if self.journal.is_file():
-            # Refused while another process writes it.
-            Journal(self.journal).close()
         leaving = self.path.with_name(f".{self.path.name}.removed-{os.getpid()}")
-        self.path.rename(leaving)
+        with ExitStack() as stack:
+            if self.journal.is_file():
+                # Refused while another process writes it, and no other can begin to until the folder has left.
+                stack.enter_context(Journal(self.journal))
+            self.path.rename(leaving)
         shutil.rmtree(leaving)
 
     def write_rejected(self, rejected: Iterable[RejectedMaterial]) -> None:

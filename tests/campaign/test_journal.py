@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,6 +94,24 @@ def test_nan_never_enters_the_journal(path: Path) -> None:
     with Journal(path) as journal, pytest.raises(ValueError, match="not JSON"):
         journal.append({"event": "label", "value": float("nan")})
     assert strip(read_journal(path)) == EVENTS
+
+
+@pytest.mark.parametrize("is_replaced", [False, True])
+def test_a_journal_that_is_removed_while_it_is_opened_takes_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch, *, is_replaced: bool
+) -> None:
+    lock = fcntl.flock
+
+    def late(*arguments: Any) -> None:
+        path.rename(path.with_name("removed"))
+        if is_replaced:
+            path.touch()
+        lock(*arguments)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(RunFolderError, match="removed or replaced by another process"):
+        Journal(path)
+    assert strip(read_journal(path.with_name("removed"))) == EVENTS
 
 
 def test_a_second_writer_is_refused_and_writes_nothing(path: Path) -> None:

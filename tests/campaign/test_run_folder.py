@@ -85,6 +85,24 @@ def test_a_run_that_is_being_written_is_not_overwritten(tmp_path: Path) -> None:
     assert folder.journal.is_file()
 
 
+def test_nobody_can_begin_to_write_a_run_until_it_has_left_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.create(Config(), overwrite=False)
+    Journal(folder.journal).close()
+    leave = Path.rename
+
+    def watched(path: Path, target: Path) -> Path:
+        with pytest.raises(RunFolderError, match="another process"):
+            Journal(folder.journal)
+        return leave(path, target)
+
+    monkeypatch.setattr(Path, "rename", watched)
+    folder.remove()
+    assert not list(tmp_path.iterdir())
+
+
 def test_an_unreadable_table_is_named_with_a_way_out(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
     folder.latents.write_bytes(b"PAR1")
