@@ -51,7 +51,7 @@ Strategy: TypeAlias = Literal["max-sigma", "random", "top-k", "distance"]
 
 COLUMNS_OF_OURS: Final = frozenset(
     {
-        *("material_id", "structure", "formula", "sigma", "predicted"),
+        *("material_id", "structure", "formula", "sigma", "predicted", "request"),
         *("unit", "file", "value", "status", "reason"),
         *("id", "start_dir"),
     }

@@ -8,7 +8,7 @@ from datetime import datetime
 from statistics import fmean, pstdev
 
 from gpnet_ray.campaign.ask_tell_state import AskTellState
-from gpnet_ray.data.results_file import RefusedRow, Results
+from gpnet_ray.data.results_file import RefusedRow, Result, Results
 from gpnet_ray.errors import InputError
 from gpnet_ray.oracles.protocol import LabelOutcome, LabelStatus
 
@@ -97,12 +97,12 @@ def judge_all(
 ) -> tuple[list[LabelOutcome], TellReport]:
     """Judge every row of a file by itself; the outcomes to be kept, and what became of the rest.
 
-    A failure that was put back since counts as known: the row is left over from when it was told. A
-    second try that failed needs another reason.
+    A failure that was put back since counts as known: the row is left over from when it was told. One of
+    the second try is new where its request or its reason is another.
     """
     refused, new, n_known = list(results.refused), [], 0
     for row in results.rows:
-        if (row.status, row.reason) in state.put_back.get(row.material_id, ()):
+        if _is_left_over(state, row):
             n_known += 1
             continue
         try:
@@ -126,6 +126,14 @@ def judge_all(
     refused.sort(key=lambda r: r.line)
     n_failed = len(new) - n_labels
     return new, TellReport(n_labels, n_failed, n_known, results.n_open, tuple(refused))
+
+
+def _is_left_over(state: AskTellState, row: Result) -> bool:
+    """Whether a row tells a failure that was put back, and not one of a request since then."""
+    if (row.status, row.reason) not in state.put_back.get(row.material_id, ()):
+        return False
+    request = state.requests.get(row.material_id)
+    return row.request is None or request is None or row.request != request.number
 
 
 def plausible_range(state: AskTellState) -> tuple[float, float]:

@@ -45,7 +45,17 @@ def write_request(
         file = write_structure(place, names[material_id], structure, fmt=fmt).name if fmt else ""
         formula = structure.composition.element_composition.reduced_formula
         features = {feature: float(structure.properties[feature]) for feature in global_features}
-        rows.append(FormRow(material_id, formula, request.sigma, request.predicted, file, features))
+        rows.append(
+            FormRow(
+                material_id,
+                formula,
+                request.sigma,
+                request.predicted,
+                file,
+                request.number,
+                features,
+            )
+        )
     form = place / FORM
     folder.write_text(form, form_text(rows, unit=unit, global_features=global_features))
     return form

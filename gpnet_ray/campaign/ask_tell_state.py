@@ -23,12 +23,14 @@ class Request:
         sigma: Standard deviation of an observation when it was picked (target's unit).
         predicted: What the model expected then (target's unit).
         asked_at: When (UTC).
+        number: Which request of the campaign it belongs to, counted from 1.
     """
 
     material_id: str
     sigma: float
     predicted: float
     asked_at: datetime
+    number: int
 
 
 @dataclass
@@ -44,6 +46,7 @@ class AskTellState:
         network: Fingerprint of the network.
         hyperparameters: Of the Gaussian process.
         requests: What was asked for and has not been put back since.
+        n_requests: How often something was asked for.
         outcomes: What was told.
         put_back: Status and reason of every failure that was told and put back since, by id.
         withdrawn: Candidates that are not wanted any more, with the reason.
@@ -58,6 +61,7 @@ class AskTellState:
     network: str = ""
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     requests: dict[str, Request] = field(default_factory=dict)
+    n_requests: int = 0
     outcomes: dict[str, LabelOutcome] = field(default_factory=dict)
     put_back: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
     withdrawn: dict[str, str] = field(default_factory=dict)
@@ -154,9 +158,7 @@ class AskTellState:
         elif kind == "ready":
             self.is_ready = True
         elif kind == "asked":
-            when = datetime.fromisoformat(event["when"])
-            rows = zip(event["ids"], event["sigmas"], event["predicted"], strict=True)
-            self.requests.update({i: Request(i, s, p, when) for i, s, p in rows})
+            self._take_request(event)
         elif kind == "label":
             self._take_outcome(LabelOutcome(**event["outcome"]))
         elif kind == "withdrawn":
@@ -164,6 +166,12 @@ class AskTellState:
         elif kind == "put back":
             for material_id in event["ids"]:
                 self._put_back(material_id)
+
+    def _take_request(self, event: Mapping[str, Any]) -> None:
+        self.n_requests += 1
+        when = datetime.fromisoformat(event["when"])
+        rows = zip(event["ids"], event["sigmas"], event["predicted"], strict=True)
+        self.requests.update({i: Request(i, s, p, when, self.n_requests) for i, s, p in rows})
 
     def _take_outcome(self, outcome: LabelOutcome) -> None:
         material_id = outcome.material_id

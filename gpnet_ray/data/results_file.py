@@ -1,6 +1,6 @@
 """The CSV file in which a user writes down what became of the labels that were asked for.
 
-Columns: ``material_id``, ``formula``, ``sigma``, ``predicted``, ``unit``, ``file`` and the global features come filled in;
+Columns: ``material_id``, ``formula``, ``sigma``, ``predicted``, ``unit``, ``file``, ``request`` and the global features come filled in;
 ``value``, or ``status`` (failed, unconverged) and ``reason``, are for the user. A row with neither
 is one that is still open. Only ``material_id`` and ``value`` have to be there when it is read.
 """
@@ -34,7 +34,7 @@ ResultStatus: TypeAlias = Literal["ok", "failed", "unconverged"]
 
 _STATUSES: tuple[ResultStatus, ...] = ("ok", "failed", "unconverged")
 _REQUIRED = ("material_id", "value")
-_KNOWN = ("material_id", "formula", "sigma", "predicted", "unit", "file")
+_KNOWN = ("material_id", "formula", "sigma", "predicted", "unit", "file", "request")
 _ASKED = ("value", "status", "reason")
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _DECIMALS = re.compile(r"[0-9]+([eE][+-]?[0-9]+)?")
@@ -44,7 +44,8 @@ _DECIMALS = re.compile(r"[0-9]+([eE][+-]?[0-9]+)?")
 class FormRow:
     """A label that is asked for; ``sigma`` and ``predicted`` are in the target's unit.
 
-    ``features`` are the crystal's global features, by name.
+    ``request`` is the number of the request that it belongs to, where they are counted; ``features`` are the
+    crystal's global features, by name.
     """
 
     material_id: str
@@ -52,18 +53,23 @@ class FormRow:
     sigma: float
     predicted: float
     file: str
+    request: int | None = None
     features: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Result:
-    """A row that was filled in; ``value`` is ``None`` unless ``status`` is ok."""
+    """A row that was filled in; ``value`` is ``None`` unless ``status`` is ok.
+
+    ``request`` is the number of the request that a failure answers, where the file says so.
+    """
 
     line: int
     material_id: str
     status: ResultStatus
     value: float | None
     reason: str
+    request: int | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,8 @@ def form_text(rows: Iterable[FormRow], *, unit: str, global_features: Sequence[s
     for row in rows:
         numbers = (f"{row.sigma:.6g}", f"{row.predicted:.6g}")
         features = [repr(row.features[name]) for name in global_features]
-        known = [row.material_id, row.formula, *numbers, unit, row.file, *features]
+        request = "" if row.request is None else row.request
+        known = [row.material_id, row.formula, *numbers, unit, row.file, request, *features]
         table.writerow([*known, *("" for _ in _ASKED)])
     return text.getvalue()
 
@@ -255,13 +262,21 @@ def _result(row: _Row, *, unit: str, stated_unit: str | None) -> Result | None:
             raise _RefusedError(f"status {status} and the value {value}; leave one of them empty")
         if not reason:
             raise _RefusedError(f"status {status} without a reason; say in a few words why")
-        return Result(line, material_id, known, None, reason)
+        return Result(line, material_id, known, None, reason, _request(cells.get("request", "")))
     if value and reason:
         raise _RefusedError(
             f"the value {value} and the reason {reason!r}; leave one of them empty, or write the remark"
             " into a column of its own"
         )
     return Result(line, material_id, "ok", _value(value, cells, unit, stated_unit), "")
+
+
+def _request(text: str) -> int | None:
+    if text and not (text.isascii() and text.isdigit()):
+        raise _RefusedError(
+            f"the request {text!r} is no whole number; leave the cell as `gpnet-ray ask` wrote it, or empty"
+        )
+    return int(text) if text else None
 
 
 def _value(text: str, cells: Mapping[str, str], unit: str, stated_unit: str | None) -> float:
@@ -288,7 +303,7 @@ def _value(text: str, cells: Mapping[str, str], unit: str, stated_unit: str | No
 
 
 def _one_an_id(rows: Sequence[Result]) -> tuple[list[Result], list[RefusedRow]]:
-    """Rows that repeat each other count once; of rows that contradict each other none is believed."""
+    """Rows that repeat each other count once, as the latest request's; of those that contradict each other none is believed."""
     by_id: dict[str, list[Result]] = defaultdict(list)
     for row in rows:
         by_id[row.material_id].append(row)
@@ -296,7 +311,7 @@ def _one_an_id(rows: Sequence[Result]) -> tuple[list[Result], list[RefusedRow]]:
     refused: list[RefusedRow] = []
     for material_id, same in by_id.items():
         if len({(row.status, row.value) for row in same}) == 1:
-            agreed.append(same[0])
+            agreed.append(max(same, key=lambda row: row.request or 0))
             continue
         for row in same:
             others = ", ".join(str(r.line) for r in same if r is not row)

@@ -304,7 +304,7 @@ def test_files_of_ids_that_differ_only_in_case_are_told_apart_without_it(
         tmp_path / "campaign", crystals(0, 12, labelled=True), candidates, small_config()
     ) as campaign:
         now = datetime.now(timezone.utc)
-        requests = [Request(i, 0.1, -4.0, now) for i in ids]
+        requests = [Request(i, 0.1, -4.0, now, 1) for i in ids]
         form = campaign.write_request(requests, fmt="poscar")
     with form.open(newline="") as file:
         file_of = {row["material_id"]: row["file"] for row in csv.DictReader(file)}

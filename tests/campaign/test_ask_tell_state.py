@@ -138,6 +138,21 @@ def test_a_row_that_is_left_over_from_a_failure_that_was_put_back_changes_nothin
     assert tell_rows(now, stale, other).n_known == 2
 
 
+def test_the_same_failure_of_a_second_request_is_new_and_that_of_the_first_is_left_over() -> None:
+    first, second = (Result(2, "a", "failed", None, "crash", request) for request in (1, 2))
+    now = state(
+        asked("a"), told("a", None, "crash"), {"event": "put back", "ids": ["a"]}, asked("a")
+    )
+    assert tell_rows(now, first).n_known == 1
+    assert list(now.pending()) == ["a"]
+    assert tell_rows(now, second).n_failed == 1
+    assert tell_rows(now, first, second).n_known == 2
+    # Put back once more, and not asked for yet: both are left over.
+    now.take({"event": "put back", "ids": ["a"]})
+    assert tell_rows(now, first, second).n_known == 2
+    assert now.free() == ["a", "b", "c", "d"]
+
+
 def test_a_failure_that_is_told_by_itself_is_new_once_the_first_was_put_back() -> None:
     now = state(
         asked("a"), told("a", None, "crash"), {"event": "put back", "ids": ["a"]}, asked("a")

@@ -26,7 +26,7 @@ def test_an_empty_form_comes_back_as_all_open(tmp_path: Path) -> None:
 
 
 def test_the_form_names_the_conditions_that_a_label_is_asked_for(tmp_path: Path) -> None:
-    row = FormRow("a", "MgO", 0.25, -3.0, "", {"pressure_GPa": 0.1 + 0.2, "other": 1.0})
+    row = FormRow("a", "MgO", 0.25, -3.0, "", 7, {"pressure_GPa": 0.1 + 0.2, "other": 1.0})
     path = write(tmp_path, form_text([row], unit=UNIT, global_features=["pressure_GPa"]))
     head, line = path.read_text().splitlines()
     assert dict(zip(head.split(","), line.split(","), strict=True))["pressure_GPa"] == repr(
@@ -59,6 +59,19 @@ def test_values_failures_and_open_rows(tmp_path: Path) -> None:
         # The row above spans lines 6 and 7.
         Result(8, "e", "ok", 2.0, ""),
     )
+
+
+def test_a_failure_says_which_request_it_answers_and_the_latest_counts(tmp_path: Path) -> None:
+    asked = [FormRow("a", "MgO", 0.25, -3.0, "", request) for request in (2, 11)]
+    head, *lines = form_text([*asked, FormRow("b", "CaO", 1, 2, "")], unit=UNIT).splitlines()
+    filled = [f"{line[:-2]},failed,crash" for line in lines]
+    path = write(tmp_path, "\n".join([head, *filled, ""]))
+    first, second = read_results(path, unit=UNIT).rows
+    assert (first.material_id, first.line, first.request) == ("a", 3, 11)
+    assert (second.material_id, second.request) == ("b", None)
+    path.write_text(path.read_text().replace(",11,", ",eleven,"))
+    (row,) = read_results(path, unit=UNIT).refused
+    assert (row.line, "'eleven' is no whole number" in row.reason) == (3, True)
 
 
 @pytest.mark.parametrize(
