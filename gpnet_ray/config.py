@@ -11,42 +11,28 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
 from pydantic import Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
+from gpnet_ray.actors.settings import ResourcesConfig
 from gpnet_ray.config_section import Count, Fraction, NotNegative, Positive, Section
 from gpnet_ray.errors import InputError
+from gpnet_ray.gp.settings import GpConfig
 from gpnet_ray.oracles.settings import OracleConfig
-from gpnet_ray.storage.uri import StorageUri
+from gpnet_ray.storage.settings import StorageConfig
 
 __all__ = [
-    "KERNELS",
-    "LATENT_PROJECTIONS",
-    "LATENT_SCALINGS",
     "LAYERS",
-    "NOT_TO_BE_SHOWN",
-    "RECALIBRATIONS",
     "STRATEGIES",
-    "ActorShare",
     "Config",
     "DataConfig",
-    "GpConfig",
     "LabelsConfig",
     "NetworkConfig",
-    "ResourcesConfig",
     "RetrainingConfig",
     "SelectionConfig",
     "SplitConfig",
-    "StorageConfig",
     "TrainingConfig",
 ]
 
-Kernel: TypeAlias = Literal[
-    "laplacian", "laplacian-l1", "matern32", "matern52", "rbf", "rational-quadratic"
-]
 Layer: TypeAlias = Literal["readout_0", "readout_1", "concatenate", "set2set_atom", "set2set_bond"]
-LatentScaling: TypeAlias = Literal["min-max", "standard", "none"]
-LatentProjection: TypeAlias = Literal["none", "pca-2", "pca-3"]
-RecalibrationMethod: TypeAlias = Literal["none", "variance", "student-t", "isotonic", "conformal"]
 Strategy: TypeAlias = Literal["max-sigma", "random", "top-k", "distance"]
 
 COLUMNS_OF_OURS: Final = frozenset(
@@ -59,29 +45,12 @@ COLUMNS_OF_OURS: Final = frozenset(
 """Of the tables in which a column of the dataset may stand beside ours, and what stands for something else among the
 arguments of the oracle ``command``."""
 
-KERNELS: tuple[Kernel, ...] = (
-    "laplacian",
-    "laplacian-l1",
-    "matern32",
-    "matern52",
-    "rbf",
-    "rational-quadratic",
-)
 LAYERS: tuple[Layer, ...] = (
     "readout_0",
     "readout_1",
     "concatenate",
     "set2set_atom",
     "set2set_bond",
-)
-LATENT_SCALINGS: tuple[LatentScaling, ...] = ("min-max", "standard", "none")
-LATENT_PROJECTIONS: tuple[LatentProjection, ...] = ("none", "pca-2", "pca-3")
-RECALIBRATIONS: tuple[RecalibrationMethod, ...] = (
-    "none",
-    "variance",
-    "student-t",
-    "isotonic",
-    "conformal",
 )
 STRATEGIES: tuple[Strategy, ...] = ("max-sigma", "random", "top-k", "distance")
 
@@ -175,55 +144,6 @@ class TrainingConfig(Section):
     """How often the state of the training is written to disk, for ``--resume``."""
 
 
-class GpConfig(Section):
-    """The Gaussian process on the latent vectors."""
-
-    kernel: Kernel = "laplacian"
-    mean: Literal["constant", "zero"] = "constant"
-    latent_scaling: LatentScaling = "min-max"
-    latent_projection: LatentProjection = "none"
-    """Principal components that the scaled latents are reduced to; fitted on the labelled rows alone."""
-    noise_std: Positive | None = None
-    """Observation noise (target's unit); ``null``: fitted with the other hyperparameters."""
-    initial_amplitude: Positive = 1.0
-    """Where the optimiser starts, in standard deviations of the train targets."""
-    initial_length_scale: Positive = 1.0
-    """Where the optimiser starts, in units of the scaled latent space."""
-    max_evaluations: Count = 100
-    """Largest number of evaluations of the likelihood and its gradient, from each start."""
-    optimiser: Literal["l-bfgs", "adam"] = "l-bfgs"
-    """``adam`` takes ``max_evaluations`` steps, as the paper does, in the logarithms of the parameters."""
-    adam_learning_rate: Positive = 0.01
-    starts: Count = 1
-    """Searches, the first from the initial values and the others from seeded points; the best wins."""
-    penalty: NotNegative = 0.0
-    """Weight λ of λ/2 · Σ (log θ − log θ₀)², added to the negative log likelihood; θ₀ are the labels'
-    standard deviation, the median distance, and a tenth of the deviation for the noise. It keeps
-    parameters that few labels do not determine from running away."""
-    one_length_scale_a_dimension: bool = False
-    """Whether every latent dimension has its own length scale (automatic relevance determination)."""
-    fit_rows: Literal["labelled", "held-out"] = "labelled"
-    """Whose likelihood the hyperparameters maximise: that of all labelled rows, or that of the rows held out of
-    the network's training given the other labelled ones."""
-    recalibration: RecalibrationMethod = "student-t"
-    """How σ is made honest on the rows held out of the network's training: amplitude and noise are
-    multiplied by one number (a given ``noise_std`` too), which changes no mean and no order of σ."""
-    columns_dtype: Literal["float64", "float32"] = "float64"
-    """Of what the shards keep of the pool: ``float32`` halves the memory and speeds up the scoring, at
-    the price of variances that are wrong by about 1e-6 of the prior's, so that picks differ in the end."""
-
-    @field_validator("latent_projection", mode="before")
-    @classmethod
-    def _can_transform_new_points(cls, value: object) -> object:
-        if isinstance(value, str) and re.fullmatch(r"t-?sne.*", value.lower()):
-            raise ValueError(
-                "t-SNE places only the points that it was fitted on and cannot transform new ones, so no"
-                " Gaussian process can predict there: it is for pictures. Valid here: "
-                + ", ".join(LATENT_PROJECTIONS)
-            )
-        return value
-
-
 class SelectionConfig(Section):
     """The active-learning loop."""
 
@@ -281,69 +201,6 @@ class LabelsConfig(Section):
     ahead_per_labeller: Count = 2
     """How many labels of later cycles may be bought while an earlier one is pending: when the earlier
     one fails, the loop picks others and may never need them."""
-
-
-class ActorShare(Section):
-    """What one actor asks Ray for."""
-
-    cpus: Positive | None = None
-    """CPUs, and threads of TensorFlow; ``null``: an equal share of what there is, one at most, and
-    TensorFlow as many threads as it likes (a shard its part of its node)."""
-    gpus: NotNegative | None = None
-    """GPUs, fractions too; ``null``: by what the cluster has, see :func:`gpnet_ray.actors.placement.asked_of`."""
-
-
-class ResourcesConfig(Section):
-    """How the work is laid over the Ray cluster."""
-
-    address: str | None = None
-    """Ray address (``auto`` or ``host:port``); ``null``: RAY_ADDRESS if set, else a local Ray."""
-    shards: Count | None = None
-    """Actors that score the pool; ``null``: one a GPU, or two where there is none."""
-    labellers: Count = 2
-    gp: ActorShare = ActorShare()
-    """The Gaussian process."""
-    shard: ActorShare = ActorShare()
-    """Each actor that scores a part of the pool."""
-    featurizer: ActorShare = ActorShare()
-    """The actor that trains the network and featurises, which has the place of the Gaussian process; and each of
-    those that featurise a pool, of which there are so many that all GPUs or else all CPUs are in use."""
-    labeller: ActorShare = ActorShare()
-    """Each actor that asks the oracle."""
-    object_store_mebibytes: Annotated[int, Field(ge=80)] = 512
-    """Shared memory of a local Ray (MiB); a cluster has its own."""
-    shard_memory_mebibytes: Annotated[int, Field(ge=64)] = 2048
-    """What each actor that scores a part of a pool on disk may use (MiB), beside the 0.8 GB of its process:
-    up to 8,192 candidates are kept exact, and more where a batch or ties need them."""
-    actor_restarts: Annotated[int, Field(ge=0)] = 3
-    """How often an actor that scores starts again after its process or node was lost; for pools on disk, in each
-    call of ``pick``."""
-    start_deadline_seconds: Positive = 120.0
-    """How long to wait for the actors before giving up with what was asked and what there is."""
-
-
-NOT_TO_BE_SHOWN: Final = "not to be shown"
-"""Type of the fault of a value that may hold a secret, which messages do not repeat."""
-
-
-class StorageConfig(Section):
-    """A second place for the run, for when the disk of the driver's machine may go."""
-
-    uri: str | None = None
-    """A path (NFS), ``s3://bucket/path`` or ``gs://bucket/path``; the run lies below it by its name. Credentials come from
-    the environment."""
-    give_up_after_seconds: NotNegative = 600.0
-    """How long a storage that is away is tried again before the run stops."""
-
-    @field_validator("uri")
-    @classmethod
-    def _can_be_kept_in_a_file(cls, value: str | None) -> str | None:
-        if value is not None:
-            try:
-                StorageUri.parse(value)
-            except InputError as error:
-                raise PydanticCustomError(NOT_TO_BE_SHOWN, "{why}", {"why": str(error)}) from None
-        return value
 
 
 _ORACLE_UPKEEP: Final[dict[str, Any]] = {

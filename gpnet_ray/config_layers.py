@@ -13,8 +13,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from gpnet_ray.config import NOT_TO_BE_SHOWN, Config
+from gpnet_ray.config import Config
 from gpnet_ray.errors import InputError, nearest_name_hint
+from gpnet_ray.storage.settings import NOT_TO_BE_SHOWN
 
 __all__ = ["load_config", "preset_names"]
 

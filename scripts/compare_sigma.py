@@ -20,7 +20,7 @@ from rich.console import Console
 
 from gpnet_ray import load_config, read_dataset
 from gpnet_ray.campaign.preparation import screen
-from gpnet_ray.config import KERNELS, LAYERS, Config, GpConfig
+from gpnet_ray.config import LAYERS, Config
 from gpnet_ray.data.dataset import MaterialsDataset
 from gpnet_ray.evaluation.uncertainty import PredictionMetrics, prediction_metrics
 from gpnet_ray.gnn.featurize import Featurizer
@@ -30,6 +30,7 @@ from gpnet_ray.gnn.training_set import hold_out
 from gpnet_ray.gp.calibrated_fit import fit_calibrated
 from gpnet_ray.gp.posterior import Posterior
 from gpnet_ray.gp.scaling import LatentScaler
+from gpnet_ray.gp.settings import KERNELS, GpConfig
 from gpnet_ray.progress import NullProgress, make_progress
 from gpnet_ray.seeds import derive_seed
 from gpnet_ray.types import FloatArray

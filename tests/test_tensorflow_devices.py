@@ -15,7 +15,8 @@ from gpnet_ray.tensorflow_devices import prepare_gpus
 FIRST_USES = """
 import numpy as np
 import tensorflow as tf
-from gpnet_ray.config import GpConfig, NetworkConfig, TrainingConfig
+from gpnet_ray.config import NetworkConfig, TrainingConfig
+from gpnet_ray.gp.settings import GpConfig
 from gpnet_ray.gnn.featurize import Featurizer
 from gpnet_ray.gnn.graphs import CrystalGraphs
 from gpnet_ray.gnn.training import Trainer

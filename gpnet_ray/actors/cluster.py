@@ -17,8 +17,8 @@ import ray
 import ray.exceptions
 from ray._private import ray_constants
 
+from gpnet_ray.actors.settings import ResourcesConfig
 from gpnet_ray.actors.token_file import keep_token_private
-from gpnet_ray.config import ResourcesConfig
 from gpnet_ray.errors import ActorRestartedError, ClusterError
 
 __all__ = [

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpnet_ray.config import GpConfig, Strategy
+from gpnet_ray.config import Strategy
 from gpnet_ray.errors import ActorRestartedError
+from gpnet_ray.gp.settings import GpConfig
 from gpnet_ray.types import BoolArray, FloatArray, IntArray
 
 if TYPE_CHECKING:

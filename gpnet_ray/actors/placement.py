@@ -20,7 +20,7 @@ from ray.util import placement_group, placement_group_table, remove_placement_gr
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from gpnet_ray.actors.cluster import kill_actors
-from gpnet_ray.config import ResourcesConfig
+from gpnet_ray.actors.settings import ResourcesConfig
 from gpnet_ray.errors import ClusterError
 
 __all__ = [

@@ -26,9 +26,9 @@ from gpnet_ray.actors.placement import (
     wait_for_place,
 )
 from gpnet_ray.actors.pool_featurizer import PoolFeaturizer
+from gpnet_ray.actors.settings import ResourcesConfig
 from gpnet_ray.campaign.pool_sources import ROWS_PER_BLOCK, PoolSource
 from gpnet_ray.campaign.ray_errors import ray_errors_explained
-from gpnet_ray.config import ResourcesConfig
 from gpnet_ray.progress import Progress
 
 if TYPE_CHECKING:

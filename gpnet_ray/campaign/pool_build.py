@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from gpnet_ray.actors.cluster import connected
+from gpnet_ray.actors.settings import ResourcesConfig
 from gpnet_ray.campaign import latent_writer
 from gpnet_ray.campaign.featurising import featurise
 from gpnet_ray.campaign.latent_folder import featurised_from
@@ -19,7 +20,6 @@ from gpnet_ray.campaign.latent_writer import (
     pool_parts,
     refuse_another,
 )
-from gpnet_ray.config import ResourcesConfig
 from gpnet_ray.data.latent_mixture import COMPONENTS, REGULARISATION, LatentMixture, read_sample
 from gpnet_ray.data.pool_folder import BUILDING, DRAWN, MANIFEST, UNKNOWN_LAYER, read_manifest
 from gpnet_ray.errors import InputError, RunFolderError

@@ -14,10 +14,11 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from gpnet_ray.actors.placement import Node, asked_of, cluster_nodes, fit
+from gpnet_ray.actors.settings import ResourcesConfig
 from gpnet_ray.campaign.campaign import Campaign
 from gpnet_ray.campaign.preparation import load_dataset
 from gpnet_ray.campaign.run_folder import RunFolder
-from gpnet_ray.config import Config, ResourcesConfig
+from gpnet_ray.config import Config
 from gpnet_ray.data.dataset import MaterialsDataset
 from gpnet_ray.oracles.protocol import Oracle
 from gpnet_ray.progress import NullProgress, Progress

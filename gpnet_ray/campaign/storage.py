@@ -14,13 +14,14 @@ from pathlib import Path
 
 from gpnet_ray.campaign.journal import Journal, read_journal
 from gpnet_ray.campaign.run_folder import RunFolder
-from gpnet_ray.config import Config, StorageConfig
+from gpnet_ray.config import Config
 from gpnet_ray.errors import RunFolderError, StorageAwayError, StorageError
 from gpnet_ray.storage.folder_copy import JOURNAL_FILE, fetch_files, stored_files
 from gpnet_ray.storage.journal_copy import JOURNAL, JournalCopy, read_stored_journal
 from gpnet_ray.storage.mirror import Mirror, MirrorSettings
 from gpnet_ray.storage.objects import Objects
 from gpnet_ray.storage.ownership import OWNER, Ownership, read_claim
+from gpnet_ray.storage.settings import StorageConfig
 from gpnet_ray.storage.uri import StorageUri
 
 __all__ = ["check_free", "fetch_run", "run_uri", "stored_run"]

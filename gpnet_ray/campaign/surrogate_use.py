@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from gpnet_ray.actors.cluster import connected
+from gpnet_ray.actors.settings import ResourcesConfig
 from gpnet_ray.campaign.featurising import featurise
 from gpnet_ray.campaign.latent_folder import (
     cache_key,
@@ -18,7 +19,6 @@ from gpnet_ray.campaign.latent_folder import (
     write_latents,
 )
 from gpnet_ray.campaign.rejected import none_usable, split_rejected
-from gpnet_ray.config import ResourcesConfig
 from gpnet_ray.data.pool_folder import MANIFEST
 from gpnet_ray.errors import RunFolderError
 from gpnet_ray.progress import Progress

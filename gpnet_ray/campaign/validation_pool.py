@@ -16,6 +16,7 @@ from gpnet_ray.actors.placement import (
     no_place,
     reserved,
 )
+from gpnet_ray.actors.settings import ResourcesConfig
 from gpnet_ray.campaign.validation_folder import FoldKey
 from gpnet_ray.campaign.validation_task import (
     HeldOutPrediction,
@@ -23,7 +24,7 @@ from gpnet_ray.campaign.validation_task import (
     learn_and_predict,
     threads_a_fold,
 )
-from gpnet_ray.config import Config, ResourcesConfig
+from gpnet_ray.config import Config
 from gpnet_ray.gnn.network_state import NetworkState
 from gpnet_ray.gnn.records import EpochRecord
 from gpnet_ray.progress import Progress, Task

@@ -9,9 +9,10 @@ from typing import Annotated, Any, TypeAlias
 import typer
 import yaml
 
-from gpnet_ray.config import KERNELS, LATENT_SCALINGS, LAYERS, Config
+from gpnet_ray.config import LAYERS, Config
 from gpnet_ray.config_layers import load_config, preset_names
 from gpnet_ray.errors import InputError
+from gpnet_ray.gp.settings import KERNELS, LATENT_SCALINGS
 
 __all__ = [
     "Address",

@@ -88,8 +88,8 @@ def _cluster(address: str) -> None:
 
     from gpnet_ray.actors.cluster import connected
     from gpnet_ray.actors.placement import cluster_nodes
+    from gpnet_ray.actors.settings import ResourcesConfig
     from gpnet_ray.campaign.telemetry import figures_of_cluster
-    from gpnet_ray.config import ResourcesConfig
 
     with connected(ResourcesConfig(address=address)):
         runs, nodes = figures_of_cluster(), cluster_nodes()

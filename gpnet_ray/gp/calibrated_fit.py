@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from gpnet_ray.config import GpConfig
 from gpnet_ray.errors import InputError
 from gpnet_ray.gp.fit import fit_hyperparameters
 from gpnet_ray.gp.fit_records import FitResult
 from gpnet_ray.gp.hyperparameters import Hyperparameters
 from gpnet_ray.gp.posterior import Posterior
 from gpnet_ray.gp.recalibration import FEWEST_HELD_OUT, fit_recalibration
+from gpnet_ray.gp.settings import GpConfig
 from gpnet_ray.types import BoolArray, FloatArray
 
 __all__ = ["fit_calibrated", "standardised_errors"]

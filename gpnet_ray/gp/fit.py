@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from gpnet_ray.config import GpConfig
 from gpnet_ray.errors import InputError
 from gpnet_ray.gp.fit_records import FitResult, FitStep
 from gpnet_ray.gp.hyperparameters import Hyperparameters
@@ -22,6 +21,7 @@ from gpnet_ray.gp.likelihood import ConditionalLikelihood, Likelihood, Likelihoo
 from gpnet_ray.gp.optimisers import minimise_adam, minimise_lbfgs
 from gpnet_ray.gp.recalibration import Recalibration
 from gpnet_ray.gp.scaling import finite_latents
+from gpnet_ray.gp.settings import GpConfig
 from gpnet_ray.seeds import generator
 from gpnet_ray.tensorflow_devices import prepare_gpus
 from gpnet_ray.types import FloatArray

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from gpnet_ray.config import KERNELS
 from gpnet_ray.errors import InputError, nearest_name_hint
+from gpnet_ray.gp.settings import KERNELS
 
 __all__ = ["Hyperparameters"]
 
@@ -18,7 +18,7 @@ class Hyperparameters:
     """Kernel, its parameters, the noise and the mean of a Gaussian process.
 
     Attributes:
-        kernel: Name of the kernel, one of ``gpnet_ray.config.KERNELS``.
+        kernel: Name of the kernel, one of ``gpnet_ray.gp.settings.KERNELS``.
         amplitude: Prior standard deviation, target's unit; k(x, x) = amplitude².
         length_scale: In units of the scaled latent space; one number, or one a dimension.
         noise_std: Standard deviation of the observation noise, target's unit.

@@ -70,7 +70,7 @@ def kernel_of_distance(
     TFP's kernels are asked through their public interface.
 
     Args:
-        name: One of ``gpnet_ray.config.KERNELS``.
+        name: One of ``gpnet_ray.gp.settings.KERNELS``.
         distance: Shape (n, m), float64 (or float32), in units of the scaled latent space.
         amplitude: Scalar, target's unit.
         length_scale: Scalar, same unit as ``distance``.

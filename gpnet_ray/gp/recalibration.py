@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from gpnet_ray.config import RECALIBRATIONS
 from gpnet_ray.errors import InputError, NumericalError, nearest_name_hint
+from gpnet_ray.gp.settings import RECALIBRATIONS
 from gpnet_ray.types import FloatArray
 
 __all__ = ["FEWEST_HELD_OUT", "TWO_SIGMA", "Recalibration", "fit_recalibration"]
@@ -144,7 +144,7 @@ def fit_recalibration(how: str, standardised_errors: FloatArray) -> Recalibratio
     """Fit on held-out rows what σ has to be multiplied by, and how wide intervals are.
 
     Args:
-        how: One of ``gpnet_ray.config.RECALIBRATIONS``.
+        how: One of ``gpnet_ray.gp.settings.RECALIBRATIONS``.
         standardised_errors: (label − mean) / σ of rows that network and process had not seen, float64 (n,).
 
     Raises:

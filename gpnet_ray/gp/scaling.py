@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gpnet_ray.config import LATENT_PROJECTIONS, LATENT_SCALINGS
 from gpnet_ray.errors import InputError, nearest_name_hint
+from gpnet_ray.gp.settings import LATENT_PROJECTIONS, LATENT_SCALINGS
 from gpnet_ray.types import FloatArray
 
 __all__ = ["LatentScaler", "finite_latents"]

@@ -20,10 +20,10 @@ import psutil
 from rich.console import Console
 
 from gpnet_ray import make_progress
+from gpnet_ray.actors.settings import ActorShare, ResourcesConfig
 from gpnet_ray.campaign.pool_sources import pool_source
 from gpnet_ray.campaign.surrogate import load_network
 from gpnet_ray.campaign.surrogate_use import featurise_into
-from gpnet_ray.config import ActorShare, ResourcesConfig
 
 INTERVAL_SECONDS = 0.5
 

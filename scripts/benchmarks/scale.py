@@ -24,16 +24,18 @@ from scale_checks import audit, full_computation
 from scale_memory import PeakMemory
 from scale_peers import PEERS
 
+from gpnet_ray.actors.settings import ResourcesConfig
 from gpnet_ray.campaign.pool_build import draw_pool
 from gpnet_ray.campaign.pool_session import PoolSession
 from gpnet_ray.campaign.surrogate import Surrogate
-from gpnet_ray.config import Config, GpConfig, NetworkConfig, ResourcesConfig
+from gpnet_ray.config import Config, NetworkConfig
 from gpnet_ray.data.pool_folder import PoolFolder
 from gpnet_ray.gnn.architecture import weight_shapes
 from gpnet_ray.gnn.network_state import NetworkState
 from gpnet_ray.gp.fit import fit_hyperparameters
 from gpnet_ray.gp.recalibration import Recalibration
 from gpnet_ray.gp.scaling import LatentScaler
+from gpnet_ray.gp.settings import GpConfig
 
 FULL_AT_MOST = 200_000
 """Up to so many candidates all picks are compared with the full computation."""

@@ -30,9 +30,9 @@ from selection_loops import (
 )
 from selection_reference import equality, reference
 
-from gpnet_ray.config import GpConfig
 from gpnet_ray.gp.fit import fit_hyperparameters
 from gpnet_ray.gp.hyperparameters import Hyperparameters
+from gpnet_ray.gp.settings import GpConfig
 
 PARTS = ("reference", "ray", "long", "float32", "growth", "fit", "equality")
 REPEATS = 3

@@ -11,7 +11,7 @@ import ray
 
 from gpnet_ray.actors import cluster
 from gpnet_ray.actors.cluster import connected
-from gpnet_ray.config import ResourcesConfig
+from gpnet_ray.actors.settings import ResourcesConfig
 from gpnet_ray.errors import ClusterError
 
 

@@ -20,7 +20,7 @@ from gpnet_ray.actors.placement import (
     reserved,
     wait_until_ready,
 )
-from gpnet_ray.config import ActorShare, ResourcesConfig
+from gpnet_ray.actors.settings import ActorShare, ResourcesConfig
 from gpnet_ray.errors import ClusterError
 
 

@@ -13,9 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from support.command_line import rock_salt, rows, write_parquet
 
+from gpnet_ray.actors.settings import ResourcesConfig
 from gpnet_ray.campaign.featurising import featurise
 from gpnet_ray.campaign.pool_sources import embedded_oxides, pool_source, structure_files
-from gpnet_ray.config import NetworkConfig, ResourcesConfig
+from gpnet_ray.config import NetworkConfig
 from gpnet_ray.data.hypothetical_oxides import hypothetical_oxides
 from gpnet_ray.data.readers import read_dataset
 from gpnet_ray.errors import DataError, InputError

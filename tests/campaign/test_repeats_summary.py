@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from gpnet_ray.actors.placement import Node
+from gpnet_ray.actors.settings import ResourcesConfig
 from gpnet_ray.campaign.repeats_pool import campaigns_side_by_side
 from gpnet_ray.campaign.repeats_summary import repeats_summary
-from gpnet_ray.config import ResourcesConfig
 from gpnet_ray.report.repeats_table import comparison_sentences, repeats_table
 
 

@@ -7,13 +7,13 @@ import pytest
 from scipy import stats
 from scipy.spatial.distance import cdist
 
-from gpnet_ray.config import GpConfig
 from gpnet_ray.errors import InputError
 from gpnet_ray.gp.calibrated_fit import fit_calibrated, standardised_errors
 from gpnet_ray.gp.fit import fit_hyperparameters
 from gpnet_ray.gp.hyperparameters import Hyperparameters
 from gpnet_ray.gp.likelihood import ConditionalLikelihood
 from gpnet_ray.gp.posterior import Posterior
+from gpnet_ray.gp.settings import GpConfig
 
 N, N_HELD = 240, 60
 

@@ -10,11 +10,11 @@ from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 from scipy.stats import multivariate_normal
 
-from gpnet_ray.config import KERNELS, GpConfig
 from gpnet_ray.errors import InputError
 from gpnet_ray.gp.fit import fit_hyperparameters
 from gpnet_ray.gp.kernels import make_kernel
 from gpnet_ray.gp.likelihood import Likelihood
+from gpnet_ray.gp.settings import KERNELS, GpConfig
 
 
 @pytest.fixture

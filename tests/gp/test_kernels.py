@@ -9,7 +9,6 @@ import pytest
 import tensorflow as tf
 from scipy.spatial.distance import cdist
 
-from gpnet_ray.config import KERNELS, GpConfig
 from gpnet_ray.gp import kernels, likelihood
 from gpnet_ray.gp.fit import fit_hyperparameters
 from gpnet_ray.gp.hyperparameters import Hyperparameters
@@ -20,6 +19,7 @@ from gpnet_ray.gp.kernels import (
     pairwise_distances,
     trace_count,
 )
+from gpnet_ray.gp.settings import KERNELS, GpConfig
 
 # A few rounding errors of numbers of size 1 (amplitude² = 1.69).
 ROUNDING = 5e-15

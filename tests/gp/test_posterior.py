@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gpnet_ray.config import KERNELS
 from gpnet_ray.errors import InputError, NumericalError
 from gpnet_ray.gp.hyperparameters import Hyperparameters
 from gpnet_ray.gp.kernels import trace_count
 from gpnet_ray.gp.linear_algebra import gram_of_lower, invert_lower, solve_lower
 from gpnet_ray.gp.posterior import Posterior
 from gpnet_ray.gp.scored_points import ScoredPoints
+from gpnet_ray.gp.settings import KERNELS
 
 # float64 with a condition number of about (1.3 / 0.05)² × 100 points: 1e-16 × 1e5.
 TOLERANCE = 1e-10

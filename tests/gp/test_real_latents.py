@@ -7,13 +7,13 @@ import pytest
 from scipy.linalg import cho_factor, solve_triangular
 from scipy.spatial.distance import cdist
 
-from gpnet_ray.config import GpConfig
 from gpnet_ray.gp.fit import fit_hyperparameters
 from gpnet_ray.gp.hyperparameters import Hyperparameters
 from gpnet_ray.gp.posterior import Posterior
 from gpnet_ray.gp.scaling import LatentScaler
 from gpnet_ray.gp.scored_points import ScoredPoints
 from gpnet_ray.gp.selection import plan_cycles
+from gpnet_ray.gp.settings import GpConfig
 
 # What the fit on the 1,800 train rows gives, so that these tests need not wait for it.
 FITTED = Hyperparameters("laplacian", 2.3583737, 88.303756, 0.02180804, -1.1799355)

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gpnet_ray.config import RECALIBRATIONS
 from gpnet_ray.errors import InputError, NumericalError
 from gpnet_ray.gp.recalibration import (
     FEWEST_HELD_OUT,
@@ -16,6 +15,7 @@ from gpnet_ray.gp.recalibration import (
     Recalibration,
     fit_recalibration,
 )
+from gpnet_ray.gp.settings import RECALIBRATIONS
 
 FITTED = [how for how in RECALIBRATIONS if how != "none"]
 

@@ -15,10 +15,10 @@ from support.object_store import ObjectStore
 
 from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.storage import fetch_run, stored_run
-from gpnet_ray.config import StorageConfig
 from gpnet_ray.errors import RunFolderError, StorageError
 from gpnet_ray.storage.mirror import Mirror, MirrorSettings
 from gpnet_ray.storage.ownership import Signs
+from gpnet_ray.storage.settings import StorageConfig
 
 SETTINGS = MirrorSettings(patience_seconds=60.0, first_pause_seconds=0.2, signs=Signs(1e9))
 
