@@ -9,9 +9,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from gpnet_ray.campaign.context import RunContext
+from gpnet_ray.campaign.data_fingerprint import DataFingerprint, data_fingerprint
 from gpnet_ray.campaign.history import PURPOSES, RunHistory
 from gpnet_ray.campaign.journal import Event, Journal, read_journal
 from gpnet_ray.campaign.machine import versions
@@ -22,7 +21,6 @@ from gpnet_ray.gnn.network_state import NetworkState
 
 __all__ = [
     "check_same",
-    "data_fingerprint",
     "holds_anything",
     "open_run",
     "run_identity",
@@ -37,7 +35,9 @@ def run_identity(
     identity = context.config.science()
     identity["data (ids, crystals, targets)"] = data_fingerprint(problem)
     identity["oracle"] = context.oracle.name
-    identity["given split"] = None if split is None else _hash(repr(split).encode())
+    identity["given split"] = (
+        None if split is None else sha256(repr(split).encode() + b"|").hexdigest()[:16]
+    )
     identity["given network"] = None if network is None else network.fingerprint()
     initial = context.initial
     identity["pretrained network"] = None if initial is None else initial.fingerprint()
@@ -50,21 +50,6 @@ def science_of(identity: Mapping[str, Any]) -> dict[str, Any]:
     Global features are kept only where there are any (:meth:`gpnet_ray.config.NetworkConfig.content`).
     """
     return {"network.global_features": [], **identity}
-
-
-def data_fingerprint(problem: Problem) -> str:
-    """Hash ids, crystals with their global features, and targets."""
-    graphs, targets = problem.graphs, problem.dataset.targets
-    return _hash(
-        "\n".join(problem.dataset.ids).encode(),
-        graphs.atomic_numbers,
-        graphs.atom_offsets,
-        graphs.bond_sources,
-        graphs.bond_targets,
-        graphs.bond_lengths_angstrom,
-        b"" if targets is None else targets,
-        *((graphs.state,) if graphs.global_features else ()),
-    )
 
 
 def open_run(
@@ -143,7 +128,7 @@ def check_same(folder: Path, known: Mapping[str, Any], identity: Mapping[str, An
         RunFolderError: says what differs.
     """
     keys = sorted({*known, *identity})
-    differ = [k for k in keys if known.get(k) != identity.get(k)]
+    differ = [k for k in keys if not _is_same(known.get(k), identity.get(k))]
     if differ:
         listing = "; ".join(f"{k}: {known.get(k)} then, {identity.get(k)} now" for k in differ[:8])
         raise RunFolderError(
@@ -152,9 +137,5 @@ def check_same(folder: Path, known: Mapping[str, Any], identity: Mapping[str, An
         )
 
 
-def _hash(*parts: bytes | np.ndarray[Any, Any]) -> str:
-    digest = sha256()
-    for part in parts:
-        digest.update(part if isinstance(part, bytes) else np.ascontiguousarray(part).tobytes())
-        digest.update(b"|")
-    return digest.hexdigest()[:16]
+def _is_same(then: object, now: object) -> bool:
+    return now.is_that_of(then) if isinstance(now, DataFingerprint) else then == now

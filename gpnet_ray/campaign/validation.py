@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gpnet_ray.actors.cluster import connected
-from gpnet_ray.campaign.identity import check_same, data_fingerprint
+from gpnet_ray.campaign.data_fingerprint import data_fingerprint
+from gpnet_ray.campaign.identity import check_same
 from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.machine import machine, versions
 from gpnet_ray.campaign.preparation import Problem, check_target_is_no_feature, screen

@@ -18,9 +18,7 @@ from support.tiny_campaign import tiny_config
 
 from gpnet_ray import Campaign, hypothetical_dataset
 from gpnet_ray.campaign import records
-from gpnet_ray.campaign.identity import data_fingerprint
 from gpnet_ray.campaign.preparation import (
-    Problem,
     check_features_vary,
     check_oracle,
     check_pool_is_large_enough,
@@ -33,7 +31,6 @@ from gpnet_ray.config_layers import load_config
 from gpnet_ray.data.dataset import MaterialsDataset
 from gpnet_ray.data.splits import Split
 from gpnet_ray.errors import InputError
-from gpnet_ray.gnn.graphs import build_graphs
 from gpnet_ray.progress import LogProgress, NullProgress
 
 
@@ -99,25 +96,6 @@ def test_the_target_as_a_feature_and_a_feature_without_two_values_are_refused_be
     leaking = replace(dataset, target="pressure_GPa")
     with pytest.raises(InputError, match="'pressure_GPa', which is the target"):
         screen(leaking, settings, NullProgress())
-
-
-def test_the_fingerprint_of_the_data_depends_on_every_global_feature() -> None:
-    def fingerprint(names: tuple[str, ...], state: list[list[float]]) -> str:
-        oxide = Structure(Lattice.cubic(4.2), ["Mg", "O"], [[0, 0, 0], [0.5, 0.5, 0.5]])
-        crystals = [oxide.copy(), oxide.copy()]
-        for crystal, values in zip(crystals, state, strict=True):
-            crystal.properties.update(zip(names, values, strict=True))
-        ids = ["a", "b"]
-        graphs, _ = build_graphs(ids, crystals, cutoff_angstrom=4.0, global_features=names)
-        dataset = SimpleNamespace(ids=ids, targets=None)
-        return data_fingerprint(Problem(dataset, graphs, ()))  # type: ignore[arg-type]
-
-    names = ("pressure_GPa", "temperature_K")
-    known = fingerprint(names, [[1.0, 300.0], [2.0, 400.0]])
-    assert fingerprint(names, [[1.0, 300.0], [2.0, 400.0]]) == known
-    assert fingerprint(names, [[1.0, 300.0], [2.0, 400.0 + 1e-12 * 400.0]]) != known
-    assert fingerprint(names[:1], [[1.0], [2.0]]) != known
-    assert fingerprint((), [[], []]) != known
 
 
 @pytest.fixture

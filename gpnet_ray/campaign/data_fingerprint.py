@@ -1,0 +1,82 @@
+"""What a run's data are known by: the crystals as they were read, and not what is computed from them.
+
+Which of two equally long bonds comes first, and the last digits of a lattice that was given by its angles, depend on
+the processor (its width of vectors); a run has to be gone on with on another machine.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+import numpy as np
+import numpy.typing as npt
+from pymatgen.core import Structure
+
+from gpnet_ray.campaign.preparation import Problem
+
+__all__ = ["DataFingerprint", "data_fingerprint"]
+
+_KIND = "crystals"
+_GRID = 1e-6
+"""Lattice vectors (Å) and fractional coordinates are the same where they fall into the same cell of a grid."""
+_OFFSET = 0.3718281828
+"""Where a cell begins: files hold short decimals, and none of these lies on such an edge."""
+
+
+class DataFingerprint(str):
+    """The hash as it stands in a journal; ``of_bonds`` stands in journals of before, and is the same data."""
+
+    __slots__ = ("of_bonds",)
+    of_bonds: str
+
+    def __new__(cls, content: str, of_bonds: str) -> DataFingerprint:
+        """From both hashes."""
+        fingerprint = super().__new__(cls, content)
+        fingerprint.of_bonds = of_bonds
+        return fingerprint
+
+    def is_that_of(self, journaled: object) -> bool:
+        """Whether a journal speaks of the same data."""
+        return journaled in (str(self), self.of_bonds)
+
+    @staticmethod
+    def is_of_crystals(journaled: str) -> bool:
+        """Whether a journaled hash is not one of bonds."""
+        return journaled.startswith(f"{_KIND}-")
+
+
+def data_fingerprint(problem: Problem) -> DataFingerprint:
+    """Hash ids, crystals with their global features, and targets."""
+    dataset, graphs = problem.dataset, problem.graphs
+    ids = "\n".join(dataset.ids).encode()
+    targets = b"" if dataset.targets is None else dataset.targets
+    state = (graphs.state,) if graphs.global_features else ()
+    crystals = (part for structure in dataset.structures for part in _crystal(structure))
+    bonds = (
+        graphs.atomic_numbers,
+        graphs.atom_offsets,
+        graphs.bond_sources,
+        graphs.bond_targets,
+        graphs.bond_lengths_angstrom,
+    )
+    content = f"{_KIND}-{_hash(ids, *crystals, targets, *state)}"
+    return DataFingerprint(content, of_bonds=_hash(ids, *bonds, targets, *state))
+
+
+def _crystal(structure: Structure) -> tuple[bytes | npt.NDArray[np.int64], ...]:
+    species = " ".join(site.species_string for site in structure).encode()
+    # A coordinate of 1 - 1e-16 is one of 0.
+    places = _cells(structure.frac_coords) % round(1 / _GRID)
+    return species, _cells(structure.lattice.matrix), places
+
+
+def _cells(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    return np.floor(numbers / _GRID + _OFFSET).astype(np.int64)
+
+
+def _hash(*parts: bytes | npt.NDArray[np.generic]) -> str:
+    digest = sha256()
+    for part in parts:
+        digest.update(part if isinstance(part, bytes) else np.ascontiguousarray(part).tobytes())
+        digest.update(b"|")
+    return digest.hexdigest()[:16]
