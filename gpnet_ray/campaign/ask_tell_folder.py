@@ -64,6 +64,8 @@ class AskTellFolder(RunFolder):
                 f"{self.path} is a campaign with labels that were told, so it is never overwritten; name"
                 " another folder, or remove this one by hand"
             )
+        if self.requests.exists() and not (self.journal.is_file() and self.journal.stat().st_size):
+            raise self._no_journal()
         if not overwrite:
             raise RunFolderError(
                 f"{self.path} is a campaign already; replace it by --overwrite or name another folder"
@@ -124,10 +126,18 @@ class AskTellFolder(RunFolder):
             RunFolderError: there is none, another process has it open, or it is damaged.
         """
         if not self.journal.is_file():
-            raise RunFolderError(
-                f"{self.path} was not set up to its end; run `gpnet-ray init` again with --overwrite"
-            )
+            raise self._no_journal()
         return Journal(self.journal, advice="see by `gpnet-ray status` what was taken")
+
+    def _no_journal(self) -> RunFolderError:
+        if self.requests.exists():
+            return RunFolderError(
+                f"{self.journal} is missing, and what was told stood in it; restore it from a copy. What"
+                f" {self.requests} holds can be told again to a campaign in another folder"
+            )
+        return RunFolderError(
+            f"{self.path} was not set up to its end; run `gpnet-ray init` again with --overwrite"
+        )
 
     def add_structures(self, structures: Mapping[str, Structure], *, unit: str) -> None:
         """Keep crystals beside those that are there; one that is there already is replaced."""

@@ -155,7 +155,9 @@ class Campaign:
         storage, notify = context.config.storage, context.progress.line
         with stored_run(folder.path, storage, resume=resume, notify=notify) as mirror:
             with connected(context.config.resources), ray_errors_explained(GO_ON):
-                if not resume:
+                if resume:
+                    folder.check_journal()
+                else:
                     folder.create(context.config, overwrite=overwrite)
                 try:
                     with ExitStack() as stack:

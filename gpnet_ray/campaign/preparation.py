@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from gpnet_ray.campaign.run_folder import LABEL_FILES
 from gpnet_ray.config import Config, DataConfig
 from gpnet_ray.data.dataset import MaterialsDataset, RejectedMaterial
 from gpnet_ray.data.hypothetical_oxides import SOURCE as HYPOTHETICAL
@@ -125,7 +126,7 @@ def _configured_oracle(config: Config) -> DescribedOracle:
     settings = config.oracle
     settings = settings if settings.kind else settings.model_copy(update={"kind": "ionic"})
     source = str(config.data.dataset or HYPOTHETICAL)
-    files_dir = config.run_dir(source) / "label_files"
+    files_dir = config.run_dir(source) / LABEL_FILES
     features = config.network.global_features
     return make_oracle(
         settings, unit=config.data.unit, files_dir=files_dir, global_features=features

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from gpnet_ray.actors.cluster import connected
 from gpnet_ray.campaign.data_fingerprint import DataFingerprint
 from gpnet_ray.campaign.identity import check_same, science_of
-from gpnet_ray.campaign.journal import Journal, read_journal
+from gpnet_ray.campaign.journal import read_journal
 from gpnet_ray.campaign.preparation import load_dataset
 from gpnet_ray.campaign.pretraining import with_pretrained
 from gpnet_ray.campaign.ray_errors import ray_errors_explained
@@ -41,11 +41,8 @@ class RepeatsFolder(RunFolder):
         """The run folder of one seed."""
         return RunFolder(self.path / f"seed-{seed}")
 
-    def remove(self) -> None:
-        """Remove all seeds; refused while another process writes one of them."""
-        for journal in self.path.glob("seed-*/journal.jsonl"):
-            Journal(journal).close()
-        super().remove()
+    def _journals(self) -> Iterable[Path]:
+        return sorted(self.path.glob("seed-*/journal.jsonl"))
 
 
 @dataclass(frozen=True)

@@ -29,10 +29,14 @@ from gpnet_ray.errors import RunFolderError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["NetworkFiles", "RunFolder"]
+__all__ = ["LABEL_FILES", "NetworkFiles", "RunFolder"]
 
 CONFIG_HEADER = "# The resolved configuration of a run of gpnet-ray.\n"
 """First line of a run's config.yaml: a folder without it is somebody else's."""
+
+
+LABEL_FILES = "label_files"
+"""Where what oracles leave of labels is kept, unless the configuration names another place."""
 
 
 class NetworkFiles:
@@ -122,6 +126,28 @@ class RunFolder(NetworkFiles):
                 " remove it by hand or name another run with --name"
             )
 
+    def check_journal(self) -> None:
+        """See that there is a journal where a run has left anything that its journal speaks of.
+
+        Raises:
+            RunFolderError: it is missing or empty. To go on would buy every label again.
+        """
+        if self.journal.is_file() and self.journal.stat().st_size:
+            return
+        of_a_run = (
+            self.split,
+            self.reference,
+            self.labelled,
+            self.network,
+            self.path / LABEL_FILES,
+        )
+        found = [path.name for path in of_a_run if path.exists()]
+        if found:
+            raise RunFolderError(
+                f"{self.journal} is missing or empty, but {self.path} holds {', '.join(found)}: what was bought stood"
+                " in it. Restore it from a copy, or begin again with --overwrite or another --name"
+            )
+
     def _check_place(self) -> None:
         """Check that the folder is there or can be made."""
         place = self.path
@@ -147,11 +173,17 @@ class RunFolder(NetworkFiles):
         """Make the folder with the resolved configuration in it.
 
         Raises:
-            RunFolderError: another process is writing the run that is to be overwritten.
+            RunFolderError: another process has begun here since :meth:`check_free`, or is writing the run that
+                is to be overwritten.
         """
+        # Minutes may have passed since the first look.
+        self.check_free(resume=False, overwrite=overwrite)
         if overwrite and self.path.exists():
             self.remove()
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True)
+        except FileExistsError:
+            self.check_free(resume=False, overwrite=False)
         text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
         self.write_text(self.config, self.config_header + text)
 
@@ -159,11 +191,14 @@ class RunFolder(NetworkFiles):
         """Remove the run; it leaves its place at once, whatever happens while it is deleted."""
         leaving = self.path.with_name(f".{self.path.name}.removed-{os.getpid()}")
         with ExitStack() as stack:
-            if self.journal.is_file():
+            for journal in self._journals():
                 # Refused while another process writes it, and no other can begin to until the folder has left.
-                stack.enter_context(Journal(self.journal))
+                stack.enter_context(Journal(journal))
             self.path.rename(leaving)
         shutil.rmtree(leaving)
+
+    def _journals(self) -> Iterable[Path]:
+        return [self.journal] if self.journal.is_file() else []
 
     def write_rejected(self, rejected: Iterable[RejectedMaterial]) -> None:
         """Write the table of materials that were left out, with the reasons."""

@@ -250,6 +250,23 @@ def test_labels_that_were_told_while_the_graphs_were_built_are_not_overwritten(
         assert campaign.status().n_told == 1
 
 
+def test_a_campaign_whose_journal_is_lost_is_neither_opened_nor_overwritten(
+    stage: Stage, tmp_path: Path
+) -> None:
+    folder = tmp_path / "campaign"
+    create(folder, small_config()).close()
+    (folder / "requests" / "0001").mkdir(parents=True)
+    (folder / "journal.jsonl").unlink()
+    for what in (
+        lambda: AskTellCampaign.open(folder),
+        lambda: create(folder, small_config(), overwrite=True),
+    ):
+        with pytest.raises(RunFolderError, match=r"journal\.jsonl is missing.*restore it"):
+            what()
+    assert (folder / "requests" / "0001").is_dir()
+    assert not (folder / "journal.jsonl").exists()
+
+
 class Call:
     """A remote method that does nothing, at once; what comes of it is its next answer."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gc
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -239,6 +240,19 @@ def test_a_finished_run_resumed_changes_nothing(
     assert again.metrics.equals(files.metrics)
     assert json.loads((finished.run_dir / "run.json").read_text()) == resumed.record_before
     assert again.picks.drop(columns="seconds").equals(files.picks.drop(columns="seconds"))
+
+
+def test_a_run_without_its_journal_buys_nothing_again(finished: Any, tmp_path: Path) -> None:
+    copy = tmp_path / finished.run_dir.name
+    shutil.copytree(finished.run_dir, copy)
+    (copy / "journal.jsonl").unlink()
+    content = yaml.safe_load((copy / "config.yaml").read_text())
+    config = Config.model_validate({**content, "name": copy.name, "runs_dir": tmp_path})
+    dataset = hypothetical_dataset(90, seed=config.seed, progress=NullProgress())
+    with pytest.raises(RunFolderError, match=r"journal\.jsonl is missing or empty"):
+        Campaign(dataset, config, oracle=IonicOracle()).run(resume=True)
+    assert not (copy / "journal.jsonl").exists()
+    assert (copy / "summary.json").is_file()
 
 
 def test_one_campaign_after_another_leaves_nothing_in_the_process(resumed: Resumed) -> None:

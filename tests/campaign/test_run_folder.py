@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -75,6 +76,50 @@ def test_a_place_that_cannot_hold_a_folder_is_found_before_anything_is_done(tmp_
     (tmp_path / "file").write_text("")
     with pytest.raises(RunFolderError, match="is a file"):
         RunFolder(tmp_path / "file" / "run").check_free(resume=False, overwrite=False)
+
+
+@pytest.mark.parametrize("left", ["split.json", "labelled.parquet", "label_files/mp-1"])
+@pytest.mark.parametrize("journal", [None, ""])
+def test_a_run_whose_journal_is_lost_is_not_gone_on_with(
+    tmp_path: Path, left: str, journal: str | None
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.create(Config(), overwrite=False)
+    # Of a driver that died before it had written a line: there is nothing to lose.
+    folder.check_journal()
+    if journal is not None:
+        folder.journal.write_text(journal)
+    folder.check_journal()
+    (folder.path / left).parent.mkdir(exist_ok=True)
+    (folder.path / left).touch()
+    with pytest.raises(
+        RunFolderError, match=r"journal\.jsonl is missing or empty, but .*Restore it"
+    ):
+        folder.check_journal()
+    folder.journal.write_text("something\n")
+    folder.check_journal()
+
+
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_a_run_that_another_process_began_after_the_first_look_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_seen: bool
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.check_free(resume=False, overwrite=False)
+    if is_seen:
+        RunFolder(folder.path).create(Config(seed=7), overwrite=False)
+    else:
+        make = Path.mkdir
+
+        def late(path: Path, **how: Any) -> None:
+            monkeypatch.undo()
+            RunFolder(folder.path).create(Config(seed=7), overwrite=False)
+            make(path, **how)
+
+        monkeypatch.setattr(Path, "mkdir", late)
+    with pytest.raises(RunFolderError, match="exists already"):
+        folder.create(Config(), overwrite=False)
+    assert yaml.safe_load(folder.config.read_text("utf-8"))["seed"] == 7
 
 
 def test_a_run_that_is_being_written_is_not_overwritten(tmp_path: Path) -> None:
