@@ -122,6 +122,16 @@ def test_a_run_that_another_process_began_after_the_first_look_is_left_alone(
     assert yaml.safe_load(folder.config.read_text("utf-8"))["seed"] == 7
 
 
+def test_what_came_after_the_first_look_and_is_no_run_is_not_overwritten(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.check_free(resume=False, overwrite=True)
+    folder.path.mkdir()
+    (folder.path / "thesis.tex").touch()
+    with pytest.raises(RunFolderError, match="not overwritten"):
+        folder.create(Config(), overwrite=True)
+    assert (folder.path / "thesis.tex").is_file()
+
+
 def test_a_run_that_is_being_written_is_not_overwritten(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     folder.create(Config(), overwrite=False)
