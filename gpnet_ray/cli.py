@@ -21,7 +21,7 @@ from gpnet_ray.commands.run import run
 from gpnet_ray.commands.status import status
 from gpnet_ray.commands.train import train
 from gpnet_ray.commands.validate import validate
-from gpnet_ray.errors import GpnetError
+from gpnet_ray.errors import GpnetError, InputError
 
 __all__ = ["app", "main"]
 
@@ -83,6 +83,10 @@ def main() -> None:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            place = "" if error.filename is None else f"{error.filename}: "
+            print(f"Error: {place}{error.strerror}; see who may write there", file=sys.stderr)
+            sys.exit(InputError.exit_code)
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         print(

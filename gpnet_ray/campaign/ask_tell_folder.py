@@ -38,6 +38,7 @@ class AskTellFolder(RunFolder):
 
     # Nothing is computed again: picks would not follow from what is in the journal.
     unreadable_advice = "restore it from a copy"
+    place_advice = "name another folder"
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)

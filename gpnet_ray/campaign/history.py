@@ -37,6 +37,7 @@ class RunHistory:
         retrainings: What was said of every further network, by strategy and number.
         hyperparameters: Of the Gaussian process on every network's latents, by strategy and number;
             the first network, which all strategies share, is ``("", 0)``.
+        measured_again: Arms and networks whose errors before their first cycle are journaled.
         timings: Wall time of every stage that ended (s).
     """
 
@@ -49,6 +50,7 @@ class RunHistory:
     network: str | None = None
     retrainings: dict[NetworkKey, Mapping[str, Any]] = field(default_factory=dict)
     hyperparameters: dict[NetworkKey, Mapping[str, Any]] = field(default_factory=dict)
+    measured_again: set[NetworkKey] = field(default_factory=set)
     timings: dict[str, float] = field(default_factory=dict)
     _gone: set[tuple[str, str]] = field(default_factory=set)
 
@@ -70,6 +72,11 @@ class RunHistory:
             for i, outcome in self._outcomes(purpose).items()
             if outcome.status != "ok" and (purpose, i) not in self._gone
         ]
+
+    @property
+    def n_gone(self) -> int:
+        """How many materials have left the run for good, since they had failed when the network was trained."""
+        return len({material_id for _, material_id in self._gone})
 
     def _outcomes(self, purpose: str) -> dict[str, LabelOutcome]:
         return self.labels if purpose == "label" else self.measured
@@ -100,6 +107,9 @@ class RunHistory:
             self.hyperparameters[_network_key(event)] = event["hyperparameters"]
         elif kind == "retrained":
             self.retrainings[_network_key(event)] = event
+            self.measured_again.discard(_network_key(event))
+        elif kind == "measured again":
+            self.measured_again.add(_network_key(event))
         elif kind == "stage":
             self.timings[event["stage"]] = event["seconds"]
         elif kind == "retry":

@@ -86,6 +86,11 @@ def open_run(
     check_same(context.folder.path, {} if run is None else run["identity"], identity)
     events = [*journal.events, *(_retries(context.history) if retry_failed else ())]
     journal.append(*events[len(journal.events) :])
+    if retry_failed and context.history.n_gone:
+        context.progress.line(
+            f"{context.history.n_gone} materials had failed before the network was trained and stay out; only a new"
+            " run asks for them again"
+        )
     if events[-1]["event"] == "retry":
         # New, or of a driver that died before it had removed them: it writes nothing in between.
         context.history = RunHistory.of(events)

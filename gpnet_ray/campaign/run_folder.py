@@ -25,6 +25,7 @@ from gpnet_ray.config import Config
 from gpnet_ray.data.dataset import RejectedMaterial
 from gpnet_ray.data.plain_columns import refuse_objects
 from gpnet_ray.errors import RunFolderError
+from gpnet_ray.output_place import check_folder_can_be_made
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,6 +62,9 @@ class RunFolder(NetworkFiles):
 
     unreadable_advice = "remove it and go on with --resume"
     """What errors say of a file of its own that cannot be read."""
+
+    place_advice = "name another place with --runs-dir or --name"
+    """What errors say where the folder cannot be made."""
 
     config_header = CONFIG_HEADER
     """First line of its config.yaml, by which a folder of this kind is known."""
@@ -150,19 +154,7 @@ class RunFolder(NetworkFiles):
 
     def _check_place(self) -> None:
         """Check that the folder is there or can be made."""
-        place = self.path
-        while not place.exists():
-            place = place.parent
-        if not place.is_dir():
-            raise RunFolderError(
-                f"{place} is a file, so there can be no run folder {self.path}; name another place"
-                " with --runs-dir or --name"
-            )
-        if not os.access(place, os.W_OK):
-            raise RunFolderError(
-                f"{place} is not writable, so there can be no run folder {self.path}; name another"
-                " place with --runs-dir"
-            )
+        check_folder_can_be_made(self.path, what="run folder", advice=self.place_advice)
 
     def _is_run(self) -> bool:
         if not self.config.is_file():

@@ -105,6 +105,7 @@ class Stretch:
         self._pool_size = len(pool_ids)
         history = history or RunHistory()
         self._journaled = history.cycles.get(self._strategy, {})
+        self._measured_again = history.measured_again
         self._failed = frozenset(i for i, o in history.labels.items() if o.status != "ok")
         check_picks(self._strategy, self._journaled, pool_ids)
         order = sorted(pool_ids)
@@ -138,6 +139,9 @@ class Stretch:
         self._begin()
         before = ray.get(self._gp.test_predictions.remote())
         done = self._record.cycles
+        if start.network:
+            self._journal_measured_again(start.network)
+            self._note(task)
         while cycles := self._cycles_left(done, until_labels):
             planned = self._plan(done, cycles)
             finished, outcomes = self._label(planned, task)
@@ -149,9 +153,14 @@ class Stretch:
             check_failures(failed, len(self._picks), self._selection, what=what)
             done += len(finished)
             self._watch(lambda: self._grown_record(before))
-            mae = self._test_sums[-1].metrics()["mae"][-1]
-            task.advance(0, note=f"test MAE {mae:.4f} {self._unit}")
+            self._note(task)
         return self._grown_record(before)
+
+    def _note(self, task: Task) -> None:
+        task.advance(0, note=f"test MAE {self._test_mae():.4f} {self._unit}")
+
+    def _test_mae(self) -> float:
+        return float(self._test_sums[-1].metrics()["mae"][-1])
 
     def _cycles_left(self, done: int, until_labels: int | None) -> int:
         """How many more cycles there may be before it has to be looked again how many labels there are."""
@@ -315,17 +324,28 @@ class Stretch:
         cost = self._meter.take_round()
         if done + n_cycles in self._journaled:
             return
-        sigmas = ray.get([shard.largest_sigma.remote() for shard in self._shards])
         event = {
             "event": "round",
             "strategy": self._strategy,
             "cycle": done + n_cycles,
             "cycles": n_cycles,
             "pool_size": self._pool_size,
-            "largest_sigma": max((s for s in sigmas if s is not None), default=None),
-            "test_mae": float(self._test_sums[-1].metrics()["mae"][-1]),
+            "largest_sigma": self._largest_sigma(),
+            "test_mae": self._test_mae(),
         }
         self._journal.append({**event, **cost})
+
+    def _journal_measured_again(self, network: int) -> None:
+        """Write how the arm stands with a network that was trained again."""
+        if (self._strategy, network) in self._measured_again:
+            return
+        event = {"event": "measured again", "strategy": self._strategy, "network": network}
+        standing = {"largest_sigma": self._largest_sigma(), "test_mae": self._test_mae()}
+        self._journal.append({**event, **standing})
+
+    def _largest_sigma(self) -> float | None:
+        sigmas = ray.get([shard.largest_sigma.remote() for shard in self._shards])
+        return max((s for s in sigmas if s is not None), default=None)
 
     def _grown_record(self, before: tuple[tuple[str, ...], FloatArray, FloatArray]) -> ArmRecord:
         record = self._record

@@ -20,7 +20,7 @@ from gpnet_ray.campaign.latent_folder import (
 )
 from gpnet_ray.campaign.rejected import none_usable, split_rejected
 from gpnet_ray.data.pool_folder import MANIFEST
-from gpnet_ray.errors import RunFolderError
+from gpnet_ray.output_place import check_new_folder
 from gpnet_ray.progress import Progress
 
 if TYPE_CHECKING:
@@ -58,8 +58,7 @@ def featurise_into(
         DataError: none of the crystals could be used.
         RunFolderError: the folder is occupied.
     """
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise RunFolderError(f"{folder} exists already; remove it or name another folder")
+    check_new_folder(folder)
     kept = None if cache is None else cache / cache_key(network, source.fingerprint)
     if kept is not None and (kept / MANIFEST).is_file():
         progress.line(f"Latents of the same network and crystals are in {kept}: not computed again")

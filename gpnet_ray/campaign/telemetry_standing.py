@@ -76,6 +76,9 @@ class Standing:
         self._history.take(event)
         if event["event"] == "round":
             self._rounds[event["strategy"]] = event
+        elif event["event"] == "measured again" and event["strategy"] in self._rounds:
+            measured = {key: event[key] for key in ("largest_sigma", "test_mae")}
+            self._rounds[event["strategy"]] = {**self._rounds[event["strategy"]], **measured}
         self.finished = event["event"] == "finished"
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,7 @@ from gpnet_ray.commands import options
 from gpnet_ray.commands.init import RunDir, read_candidates
 from gpnet_ray.data.structure_files import STRUCTURE_FORMATS, StructureFormat
 from gpnet_ray.errors import InputError, nearest_name_hint
+from gpnet_ray.output_place import check_new_folder
 
 if TYPE_CHECKING:
     from gpnet_ray.campaign.ask_tell_state import Request
@@ -27,7 +29,7 @@ Ids = Annotated[list[str], typer.Argument(help="Ids of materials.", show_default
 
 def ask(
     run_dir: RunDir,
-    n: Annotated[int, typer.Option("-n", "--number", help="How many new ones.")] = 1,
+    n: Annotated[int, typer.Option("-n", "--number", min=1, help="How many new ones.")] = 1,
     write_structures: Annotated[
         str | None, typer.Option(help=f"Write the crystals too: {' or '.join(STRUCTURE_FORMATS)}.")
     ] = None,
@@ -48,9 +50,9 @@ def ask(
     fmt = _structure_format(write_structures)
     progress = make_progress(Console())
     with AskTellCampaign.open(run_dir, address=address, progress=progress) as campaign:
-        if out is not None and out.exists() and (out.is_file() or any(out.iterdir())):
+        if out is not None:
             # Before anything is asked, so that what was asked has a place.
-            raise InputError(f"{out} is not an empty folder; name another one with --out")
+            check_new_folder(out)
         requests = campaign.status().pending if pending else campaign.ask(n)
         if not requests:
             typer.echo("Nothing is pending.")
@@ -58,7 +60,8 @@ def ask(
         form = campaign.write_request(requests, out, fmt=fmt)
         _print_requests(requests, campaign.status().unit)
     files = f"Crystals: {form.parent}\n" if fmt else ""
-    typer.echo(f"{files}Fill in and tell: gpnet-ray tell {run_dir} {form}")
+    command = shlex.join(["gpnet-ray", "tell", str(run_dir), str(form)])
+    typer.echo(f"{files}Fill in and tell: {command}")
 
 
 def tell(
@@ -120,7 +123,7 @@ def withdraw(
     with AskTellCampaign.open(run_dir) as campaign:
         campaign.withdraw(ids, reason=reason)
         left = campaign.status().n_free
-    typer.echo(f"{len(ids)} withdrawn; {left} candidates can be asked for")
+    typer.echo(f"{len(set(ids))} withdrawn; {left} candidates can be asked for")
 
 
 def put_back(run_dir: RunDir, ids: Ids) -> None:
@@ -130,7 +133,7 @@ def put_back(run_dir: RunDir, ids: Ids) -> None:
     with AskTellCampaign.open(run_dir) as campaign:
         campaign.put_back(ids)
         left = campaign.status().n_free
-    typer.echo(f"{len(ids)} put back; {left} candidates can be asked for")
+    typer.echo(f"{len(set(ids))} put back; {left} candidates can be asked for")
 
 
 def _structure_format(name: str | None) -> StructureFormat | None:

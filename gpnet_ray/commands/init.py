@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +11,7 @@ import typer
 from rich.console import Console
 
 from gpnet_ray.commands import options
-from gpnet_ray.commands.run import INTERRUPTED
+from gpnet_ray.commands.interrupted import INTERRUPTED
 from gpnet_ray.commands.which_network import say_which_network
 from gpnet_ray.config import STRATEGIES, Config
 
@@ -136,9 +137,10 @@ def _init(
     except KeyboardInterrupt:
         print(f"Interrupted; the campaign has not begun: {BEGIN_AGAIN}.", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
+    command = ["gpnet-ray", "ask", str(run_dir), "-n", "20", "--write-structures", "poscar"]
     typer.echo(
         f"{run_dir}: {status.n_start} labels, {status.n_test} test rows, {status.n_free} candidates."
-        f" Next: gpnet-ray ask {run_dir} -n 20 --write-structures poscar"
+        f" Next: {shlex.join(command)}"
     )
 
 

@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 
 from gpnet_ray.commands import options
+from gpnet_ray.commands.interrupted import INTERRUPTED
 from gpnet_ray.commands.pool_pick import pick
-from gpnet_ray.commands.run import INTERRUPTED
 from gpnet_ray.commands.which_network import say_which_network
 from gpnet_ray.config import Config
 from gpnet_ray.errors import InputError

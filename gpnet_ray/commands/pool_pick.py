@@ -13,6 +13,7 @@ from rich.console import Console
 from gpnet_ray.commands import options
 from gpnet_ray.commands.which_network import say_which_network
 from gpnet_ray.errors import InputError, RunFolderError
+from gpnet_ray.output_place import check_new_file
 
 if TYPE_CHECKING:
     from gpnet_ray.campaign.pool_session import PoolPick
@@ -77,7 +78,8 @@ def pick(
     """Pick what to label next, exactly, given all labels that are told or pending."""
     given = {"resources.address": address}
     resolved = options.resolve(given, settings=setting, preset=None, file=config)
-    _check_out(out)
+    if out is not None:
+        check_new_file(out)
 
     from gpnet_ray.campaign.pool_answers import read_answers
     from gpnet_ray.campaign.pool_session import PoolSession
@@ -117,17 +119,6 @@ def pick(
     progress.line(f"{len(picks)} picks in {out}. Fill in and go on:")
     # A terminal's progress would break a long line, which is to be copied.
     typer.echo(next_command(context, out))
-
-
-def _check_out(out: Path | None) -> None:
-    """Before anything is computed."""
-    if out is None:
-        return
-    if out.exists():
-        # It may be the one in which somebody fills in labels.
-        raise RunFolderError(f"--out {out} exists already; name another file")
-    if not out.resolve().parent.is_dir():
-        raise InputError(f"--out {out}: there is no folder {out.resolve().parent}; make it first")
 
 
 def write_form(out: Path, text: str) -> None:

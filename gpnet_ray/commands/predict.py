@@ -12,6 +12,7 @@ from rich.table import Table
 from gpnet_ray.commands import options
 from gpnet_ray.commands.which_network import say_which_network
 from gpnet_ray.errors import InputError
+from gpnet_ray.output_place import check_new_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -57,7 +58,8 @@ def predict(
     }
     resolved = options.resolve(given, settings=setting, preset=None, file=config)
     if out is not None:
-        _check_out(out)
+        check_new_file(out, endings=(".csv", ".parquet"))
+        check_new_file(_reasons_file(out))
     if interval is not None and not 0 < interval < 1:
         raise InputError(f"--interval {interval}: the share has to lie between 0 and 1")
 
@@ -100,7 +102,7 @@ def predict(
             for material in rejected[:SHOWN_ROWS]:
                 progress.line(f"  {material.material_id}: {material.category}: {material.reason}")
         else:
-            listing = out.with_name(f"{out.stem}.rejected.csv")
+            listing = _reasons_file(out)
             listing.write_text(rejected_csv(rejected), encoding="utf-8", newline="")
             progress.line(f"Reasons: {listing}")
 
@@ -132,30 +134,35 @@ def _source(
     )
 
 
-def _check_out(out: Path) -> None:
-    if out.suffix.lower() not in (".csv", ".parquet"):
-        raise InputError(f"--out {out}: the name has to end in .csv or .parquet")
-    if not out.resolve().parent.is_dir():
-        raise InputError(f"--out {out}: there is no folder {out.resolve().parent}; make it first")
+def _reasons_file(out: Path) -> Path:
+    return out.with_name(f"{out.stem}.rejected.csv")
 
 
 def _write(table: pa.Table, out: Path) -> None:
+    """Write the table, whole or not at all; a file that came in the meantime is left as it is."""
     import pyarrow.csv
     import pyarrow.parquet
 
-    if out.suffix.lower() == ".csv":
-        pyarrow.csv.write_csv(table, out)
-    else:
-        pyarrow.parquet.write_table(table, out)
+    with out.open("xb") as file:
+        try:
+            if out.suffix.lower() == ".csv":
+                pyarrow.csv.write_csv(table, file)
+            else:
+                pyarrow.parquet.write_table(table, file)
+        except BaseException:
+            out.unlink()
+            raise
 
 
 def _show(console: Console, table: pa.Table, target: str, unit: str) -> None:
     shown = Table(title=f"{target} ({unit})", title_justify="left")
-    titles = {"material_id": "id", "sigma": "σ", "network_prediction": "network"}
+    titles = {"sigma": "σ", "network_prediction": "network"}
     for name in table.column_names:
-        shown.add_column(
-            titles.get(name, name), justify="left" if name == "material_id" else "right"
-        )
+        if name == "material_id":
+            # Of files it is their path, which says which is which at its end.
+            shown.add_column("id", overflow="fold")
+        else:
+            shown.add_column(titles.get(name, name), justify="right", no_wrap=True)
     for row in table.slice(0, SHOWN_ROWS).to_pylist():
         shown.add_row(*(v if isinstance(v, str) else f"{v:.4f}" for v in row.values()))
     console.print(shown)

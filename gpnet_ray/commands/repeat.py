@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
-
 import typer
 from rich.console import Console
 
+from gpnet_ray.commands.interrupted import say_interrupted
 from gpnet_ray.config import Config
 
 __all__ = ["repeat_run"]
@@ -38,11 +37,7 @@ def repeat_run(
             progress=make_progress(console),
         )
     except KeyboardInterrupt:
-        print(
-            f"Interrupted. Labels and cycles so far are in {folder.path}; the same command with --resume"
-            " (and without --overwrite) goes on.",
-            file=sys.stderr,
-        )
+        say_interrupted(folder.path, has_begun=any(folder.path.glob("seed-*/journal.jsonl")))
         raise
     console.print(repeats_table(result.summary))
     for name, path in (("Summary", result.run_dir / "summary.json"), ("All seeds", result.page)):

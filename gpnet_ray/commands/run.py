@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,15 +9,13 @@ import typer
 from rich.console import Console
 
 from gpnet_ray.commands import options
+from gpnet_ray.commands.interrupted import INTERRUPTED, say_interrupted
 from gpnet_ray.commands.repeat import repeat_run
 from gpnet_ray.commands.report import show_result
 from gpnet_ray.config import STRATEGIES, Config
 from gpnet_ray.errors import InputError
 
-__all__ = ["INTERRUPTED", "run"]
-
-INTERRUPTED = 130
-"""Exit code of a program that was stopped by Ctrl-C, as shells have it."""
+__all__ = ["run"]
 
 
 def run(
@@ -70,7 +67,9 @@ def run(
     ] = False,
     retry_failed: Annotated[
         bool,
-        typer.Option("--retry-failed", help="With --resume: ask again for labels that failed."),
+        typer.Option(
+            "--retry-failed", help="With --resume: ask again for picks whose label failed."
+        ),
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run.")] = False,
     repeats: Annotated[
@@ -158,10 +157,6 @@ def _run(config: Config, *, resume: bool, overwrite: bool, retry_failed: bool) -
     try:
         result = campaign.run(resume=resume, overwrite=overwrite, retry_failed=retry_failed)
     except KeyboardInterrupt:
-        print(
-            f"Interrupted. Labels and cycles so far are in {folder.path}; the same command with --resume"
-            " (and without --overwrite) goes on.",
-            file=sys.stderr,
-        )
+        say_interrupted(folder.path, has_begun=folder.journal.is_file())
         raise typer.Exit(INTERRUPTED) from None
     show_result(console, summary_table(result.summary), result.report)

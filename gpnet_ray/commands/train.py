@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 
 from gpnet_ray.commands import options
-from gpnet_ray.errors import InputError, RunFolderError
+from gpnet_ray.errors import InputError
+from gpnet_ray.output_place import check_new_folder
 
 __all__ = ["train"]
 
@@ -62,8 +63,7 @@ def train(
     resolved = options.resolve(given, settings=setting, preset=preset, file=config)
     if resolved.data.dataset is None:
         raise InputError("there is nothing to train on; name a dataset with --dataset")
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise RunFolderError(f"{out} exists already; remove it or name another folder with --out")
+    check_new_folder(out)
 
     from gpnet_ray.campaign.preparation import load_dataset
     from gpnet_ray.campaign.rejected import rejected_summary
@@ -74,9 +74,15 @@ def train(
 
     progress = make_progress(Console())
     read, _ = load_dataset(resolved, progress)
-    trained = train_surrogate(read, resolved, progress=progress)
-    folder, state = RunFolder(out), trained.surrogate.network
+    folder = RunFolder(out)
+    # Before the training, which may take hours, so that it has a place.
     folder.create(resolved, overwrite=False)
+    try:
+        trained = train_surrogate(read, resolved, progress=progress)
+    except BaseException:
+        folder.remove()
+        raise
+    state = trained.surrogate.network
     trained.surrogate.save(out)
     folder.write_table(folder.training_history, history_table(trained.history), unit=state.unit)
     folder.write_rejected(trained.rejected)

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from gpnet_ray.commands import options
-from gpnet_ray.commands.run import INTERRUPTED
+from gpnet_ray.commands.interrupted import INTERRUPTED
 from gpnet_ray.errors import InputError
 
 __all__ = ["validate"]

@@ -17,7 +17,7 @@ from gpnet_ray.storage.ownership import Ownership, Signs
 
 __all__ = ["MAY_LAG", "Mirror", "MirrorSettings"]
 
-MAY_LAG = frozenset({"asked", "fault", "cycle", "stage"})
+MAY_LAG = frozenset({"asked", "fault", "cycle", "measured again", "stage"})
 """Events of a run that replay makes again or that only count tries; they go with the next one that must not
 lag, or with the next sign of life."""
 

@@ -21,6 +21,7 @@ from gpnet_ray.campaign.preparation import screen
 from gpnet_ray.campaign.run_folder import RunFolder
 from gpnet_ray.campaign.surrogate import load_surrogate
 from gpnet_ray.campaign.tables import latents_from_table
+from gpnet_ray.campaign.telemetry_standing import Standing
 from gpnet_ray.data.splits import load_split
 from gpnet_ray.gnn.initial_weights import draw_weights
 from gpnet_ray.gnn.network_state import NetworkState, load_network_state
@@ -73,6 +74,16 @@ def test_the_journal_says_which_network_every_sigma_came_from(retrained: Any) ->
     for number, event in enumerate(later, start=1):
         state = load_network_state(folder / "networks" / f"max-sigma-{number}" / "network")
         assert state.fingerprint() == event["fingerprint"]
+
+
+def test_where_an_arm_stands_after_a_training_is_journaled_with_its_network(retrained: Any) -> None:
+    again = events(retrained.run_dir, "measured again")
+    assert [e["network"] for e in again] == [1, 2]
+    rows = retrained.metrics.query("network > 0").groupby("network").first()
+    assert [e["test_mae"] for e in again] == rows.test_mae.tolist()
+    # What `status` says at the end is what the run's table says.
+    standing = Standing.of(read_journal(retrained.run_dir / "journal.jsonl"))
+    assert standing.figures().arms["max-sigma"].test_mae == retrained.metrics.test_mae.iloc[-1]
 
 
 def test_picks_after_a_training_are_those_of_its_own_latents_and_gp(retrained: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from gpnet_ray.campaign.label_desk import LabelDesk
 from gpnet_ray.campaign.run_folder import RunFolder
 from gpnet_ray.config import Config, LabelsConfig
 from gpnet_ray.oracles.ionic import IonicOracle
-from gpnet_ray.progress import NullProgress
+from gpnet_ray.progress import LogProgress, NullProgress
 
 IDENTITY: dict[str, Any] = {"seed": 0}
 NETWORK = {"event": "network", "fingerprint": "abc"}
@@ -91,7 +92,10 @@ def test_without_the_request_and_after_the_training_they_stay_failed(context: Ru
     assert opened(context, retry_failed=False).measured["mp-1"] == failed("mp-1")
     with Journal(context.folder.journal) as journal:
         journal.append(NETWORK)
+    said = io.StringIO()
+    context.progress = LogProgress(said)
     history = opened(context, retry_failed=True)
+    assert "2 materials had failed before the network was trained and stay out" in said.getvalue()
     assert history.measured["mp-1"] == failed("mp-1")
     assert history.labels["mp-0"] == failed("mp-0")
     kinds = [e["event"] for e in read_journal(context.folder.journal)]

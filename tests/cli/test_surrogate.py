@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -11,6 +12,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from support.command_line import TINY_NETWORK, Run, gpnet_ray, rock_salt, rows, write_parquet
+
+from gpnet_ray.errors import NumericalError
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +47,11 @@ def test_a_surrogate_predicts_from_files_with_sigma(trained, run: Run, tmp_path)
     assert list(table) == ["mgo.cif", "POSCAR_cao"]
     assert all(float(row["sigma"]) > 0 for row in table.values())
     assert "broken.cif,does not parse" in (tmp_path / "table.rejected.csv").read_text()
+    # Nothing that is there is written over, were it the dataset itself.
+    before = (tmp_path / "table.csv").read_bytes()
+    refused = run("predict", folder, "table.csv", "--out", "table.csv")
+    assert (refused.returncode, "exists already" in refused.stderr) == (2, True)
+    assert (tmp_path / "table.csv").read_bytes() == before
     assert "Traceback" not in done.stderr
 
 
@@ -201,6 +209,7 @@ def test_a_surrogate_with_a_global_feature_reads_it_from_datasets_and_refuses_lo
     [
         (("train", "--out", "new"), "--dataset"),
         (("train", "--dataset", "x.parquet", "--out", "."), "exists already"),
+        (("train", "--dataset", "x.parquet", "--out", "something/new"), "something is a file"),
         (("predict", "nowhere", "a.cif"), "there is no network at nowhere"),
         (("predict", "nowhere", "a.cif", "--out", "a.txt"), ".csv or .parquet"),
         (("predict", "nowhere", "a.cif", "--interval", "95"), "between 0 and 1"),
@@ -222,3 +231,33 @@ def test_where_no_crystal_is_left_the_exit_code_is_two(trained, run_here: Run, s
     assert done.returncode == 2
     assert "no bond inside the cut-off" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_training_that_fails_leaves_no_folder(
+    run_here: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gpnet_ray.campaign import train
+
+    def fails(*_: object, **__: object) -> None:
+        assert (tmp_path / "new").is_dir(), "its place is made before the hours of training"
+        raise NumericalError("the covariance cannot be factorised")
+
+    monkeypatch.setattr(train, "train_surrogate", fails)
+    write_parquet(tmp_path / "oxides.parquet", rows())
+    data = ("--dataset", "oxides.parquet", "--target", "energy")
+    assert run_here("train", *data, "--out", "new").returncode == 1
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_folder_that_nobody_may_write_is_an_error_and_no_traceback(
+    run_here: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gpnet_ray.campaign import preparation
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "oxides.parquet")
+
+    monkeypatch.setattr(preparation, "load_dataset", refused)
+    done = run_here("train", "--dataset", "oxides.parquet", "--target", "energy", "--out", "new")
+    assert done.returncode == 2
+    assert done.stderr == "Error: oxides.parquet: Permission denied; see who may write there\n"
