@@ -120,10 +120,11 @@ def stored_run(
         objects = Objects(StorageUri.parse(storage.uri).child(folder.name))
         ownership = Ownership.take(objects, signs=settings.signs, notify=notify)
         journal = JournalCopy(objects, ownership.claim)
-        if resume:
-            _bring_together(objects, ownership, journal, folder, notify)
-        else:
-            _clear(objects)
+        with ownership.released_after_error():
+            if resume:
+                _bring_together(objects, ownership, journal, folder, notify)
+            else:
+                _clear(objects)
     with Mirror(objects, ownership, journal, folder, settings=settings, notify=notify) as mirror:
         yield mirror
 

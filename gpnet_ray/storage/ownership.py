@@ -14,7 +14,8 @@ import os
 import platform
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -153,8 +154,24 @@ class Ownership:
         self._objects.put(self.claim.sign, b'{"released": false}\n')
 
     def release(self) -> None:
-        """Let others write."""
-        self._objects.put(self.claim.sign, b'{"released": true}\n')
+        """Let others write; where another process has taken the run over, there is nothing to release.
+
+        Raises:
+            StorageError: the storage does not answer.
+        """
+        if read_claim(self._objects) == self.claim:
+            self._objects.put(self.claim.sign, b'{"released": true}\n')
+
+    @contextmanager
+    def released_after_error(self) -> Iterator[None]:
+        """Release the run where the block ends with an error, whichever."""
+        try:
+            yield
+        except BaseException:
+            # Of two errors the first is the one that is told.
+            with suppress(StorageError):
+                self.release()
+            raise
 
     def _wait_until_dead(
         self,
