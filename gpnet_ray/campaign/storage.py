@@ -52,7 +52,8 @@ def fetch_run(uri: str, to: str | Path) -> Path:
     Raises:
         InputError: the address is none that can be used.
         RunFolderError: the folder holds something.
-        StorageError: there is no run at the address, or the storage does not answer.
+        StorageError: there is no run at the address, pieces of its journal are missing, or the storage does
+            not answer.
     """
     folder = Path(to)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
@@ -108,8 +109,8 @@ def stored_run(
         notify: Told in one line what is done.
 
     Raises:
-        StorageError: another process writes the run; it does not answer; or folder and copy have gone
-            different ways.
+        StorageError: another process writes the run; it does not answer; pieces of its journal are missing;
+            or folder and copy have gone different ways.
         RunFolderError: the folder is being written by another process.
     """
     if storage.uri is None:
@@ -147,9 +148,10 @@ def _bring_together(
         notify(f"{folder} is brought up to what {objects.uri} holds")
     if local or stored:
         read_journal(folder / JOURNAL_FILE)
-    journal.begin(max(local, stored, key=len))
+    whole = max(local, stored, key=len)
+    journal.begin(whole)
     ownership.check()
-    journal.delete_others(listed)
+    journal.delete_repeated(listed, whole)
 
 
 def _own_journal(folder: Path) -> bytes:

@@ -16,9 +16,12 @@ from support.object_store import ObjectStore
 from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.storage import fetch_run, stored_run
 from gpnet_ray.errors import RunFolderError, StorageError
+from gpnet_ray.storage.journal_copy import JOURNAL
 from gpnet_ray.storage.mirror import Mirror, MirrorSettings
-from gpnet_ray.storage.ownership import Signs
+from gpnet_ray.storage.objects import Objects
+from gpnet_ray.storage.ownership import Ownership, Signs
 from gpnet_ray.storage.settings import StorageConfig
+from gpnet_ray.storage.uri import StorageUri
 
 SETTINGS = MirrorSettings(patience_seconds=60.0, first_pause_seconds=0.2, signs=Signs(1e9))
 
@@ -176,6 +179,37 @@ def test_a_folder_that_went_on_without_the_storage_is_not_mixed_with_it(
     ):
         pass
     same_but_private(second, fetch_run(address, tmp_path / "fetched"))
+    said: list[str] = []
+    quick = Signs(dead_after_seconds=2.0, look_every_seconds=0.3)
+    Ownership.take(Objects(StorageUri.parse(address)), signs=quick, notify=said.append)
+    assert said == [], "a process that was refused keeps no other one waiting"
+
+
+def test_a_stored_journal_with_a_hole_is_left_as_it_is(
+    address: str, storage: str, tmp_path: Path
+) -> None:
+    objects = Objects(StorageUri.parse(address))
+    with writing(tmp_path / "one" / "run", storage) as (journal, _):
+        for number in range(4):
+            journal.append(label(number))
+        pieces = {key: objects.read(key) or b"" for key in objects.list(JOURNAL)}
+    # As if it had been killed before it merged them.
+    objects.delete_below(JOURNAL)
+    keys = sorted(pieces)
+    for key in keys[:1] + keys[2:]:
+        objects.put(key, pieces[key])
+    with (
+        pytest.raises(StorageError, match="events 1 to 1"),
+        writing(tmp_path / "two" / "run", storage, resume=True),
+    ):
+        pass
+    with pytest.raises(StorageError, match="events 1 to 1"):
+        fetch_run(address, tmp_path / "fetched")
+    assert not (tmp_path / "two" / "run").exists()
+    assert sorted(objects.list(JOURNAL)) == keys[:1] + keys[2:]
+    objects.put(keys[1], pieces[keys[1]])
+    with writing(tmp_path / "two" / "run", storage, resume=True) as (journal, _):
+        assert [event["id"] for event in journal.events] == [f"mp-{n}" for n in range(4)]
 
 
 def test_a_writer_that_was_taken_over_stops_before_it_acts(
