@@ -153,7 +153,9 @@ class Campaign:
         check_pool_is_large_enough(problem, context.config, split)
         identity = run_identity(problem, context, split, self._network)
         storage, notify = context.config.storage, context.progress.line
-        with stored_run(folder.path, storage, resume=resume, notify=notify) as mirror:
+        with stored_run(
+            folder.path, storage, resume=resume, overwrite=overwrite, notify=notify
+        ) as mirror:
             with connected(context.config.resources), ray_errors_explained(GO_ON):
                 if resume:
                     folder.check_journal()

@@ -52,7 +52,8 @@ def fetch_run(uri: str, to: str | Path) -> Path:
     Raises:
         InputError: the address is none that can be used.
         RunFolderError: the folder holds something.
-        StorageError: there is no run at the address, or the storage does not answer.
+        StorageError: there is no run at the address, pieces of its journal are missing, or the storage does
+            not answer.
     """
     folder = Path(to)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
@@ -82,9 +83,9 @@ def check_free(folder: RunFolder, config: Config, *, resume: bool, overwrite: bo
     """
     stored = None
     if config.storage.uri is not None:
-        uri = StorageUri.parse(config.storage.uri).child(folder.path.name)
         with _advice_where_away():
-            stored = str(uri) if _holds_run(Objects(uri)) else None
+            objects = Objects(StorageUri.parse(config.storage.uri).child(folder.path.name))
+            stored = _address_of_run(objects)
     folder.check_free(resume=resume, overwrite=overwrite, stored=stored)
 
 
@@ -94,6 +95,7 @@ def stored_run(
     storage: StorageConfig,
     *,
     resume: bool,
+    overwrite: bool,
     settings: MirrorSettings | None = None,
     notify: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Mirror | None]:
@@ -104,13 +106,15 @@ def stored_run(
         storage: Where the copy is.
         resume: Go on with what is there: the folder, or the copy where that has more, is brought up
             to the other. Otherwise the copy begins anew.
+        overwrite: Where the copy begins anew, replace what is there.
         settings: Of the mirror; by ``storage`` where left out.
         notify: Told in one line what is done.
 
     Raises:
-        StorageError: another process writes the run; it does not answer; or folder and copy have gone
-            different ways.
-        RunFolderError: the folder is being written by another process.
+        StorageError: another process writes the run; it does not answer; pieces of its journal are missing;
+            or folder and copy have gone different ways.
+        RunFolderError: the folder is being written by another process; or there is a run already, in it or in
+            the storage, and neither ``resume`` nor ``overwrite`` says what to do with it.
     """
     if storage.uri is None:
         yield None
@@ -120,10 +124,11 @@ def stored_run(
         objects = Objects(StorageUri.parse(storage.uri).child(folder.name))
         ownership = Ownership.take(objects, signs=settings.signs, notify=notify)
         journal = JournalCopy(objects, ownership.claim)
-        if resume:
-            _bring_together(objects, ownership, journal, folder, notify)
-        else:
-            _clear(objects)
+        with ownership.released_after_error():
+            if resume:
+                _bring_together(objects, ownership, journal, folder, notify)
+            else:
+                _begin_anew(objects, folder, overwrite=overwrite)
     with Mirror(objects, ownership, journal, folder, settings=settings, notify=notify) as mirror:
         yield mirror
 
@@ -146,9 +151,10 @@ def _bring_together(
         notify(f"{folder} is brought up to what {objects.uri} holds")
     if local or stored:
         read_journal(folder / JOURNAL_FILE)
-    journal.begin(max(local, stored, key=len))
+    whole = max(local, stored, key=len)
+    journal.begin(whole)
     ownership.check()
-    journal.delete_others(listed)
+    journal.delete_repeated(listed, whole)
 
 
 def _own_journal(folder: Path) -> bytes:
@@ -183,7 +189,14 @@ def _gone_different_ways(
     )
 
 
-def _clear(objects: Objects) -> None:
+def _begin_anew(objects: Objects, folder: Path, *, overwrite: bool) -> None:
+    """Remove what is there, if it may be removed.
+
+    Since :func:`check_free` a dataset was read, for minutes maybe, and another machine may have begun this run; from
+    now on none can.
+    """
+    stored = _address_of_run(objects)
+    RunFolder(folder).check_free(resume=False, overwrite=overwrite, stored=stored)
     keys = [key for key in objects.list() if not key.startswith(f"{OWNER}/")]
     for key in (key for key in keys if "/" not in key):
         objects.delete(key)
@@ -191,8 +204,8 @@ def _clear(objects: Objects) -> None:
         objects.delete_below(top)
 
 
-def _holds_run(objects: Objects) -> bool:
-    """Whether a run is there; one that was cleared and not begun again is none.
+def _address_of_run(objects: Objects) -> str | None:
+    """The address, if a run is there; one that was cleared and not begun again is none.
 
     Raises:
         StorageError: something else is there.
@@ -204,7 +217,7 @@ def _holds_run(objects: Objects) -> bool:
             f"{objects.uri} holds something that is no run of gpnet-ray ({min(keys)} …); give another"
             " --storage or --name"
         )
-    return any(key.startswith(f"{JOURNAL}/") for key in keys)
+    return str(objects.uri) if any(key.startswith(f"{JOURNAL}/") for key in keys) else None
 
 
 def _check_holds_run(objects: Objects) -> None:

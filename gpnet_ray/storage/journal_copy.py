@@ -9,6 +9,7 @@ pieces alone are the whole journal, and what a writer that was taken over still 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -20,7 +21,9 @@ __all__ = ["JOURNAL", "JournalCopy", "read_stored_journal"]
 
 JOURNAL = "journal"
 MERGED_AT = 64
-READERS = 16
+AT_ONCE = 16
+LOOKS = 3
+"""A listing is not made in one moment: pieces that are being merged may be missing from one, but not from the next."""
 
 _KEY = re.compile(
     rf"{JOURNAL}/(?P<generation>\d+)-(?P<token>[0-9a-f]+)/(?:tail-\d+/)?(?P<first>\d+)-(?P<last>\d+)\.jsonl"
@@ -65,11 +68,23 @@ class JournalCopy:
         self._tail, self._tail_first, self._n_tails = [], self._next, self._n_tails + 1
         self._objects.delete_below(small)
 
-    def delete_others(self, listed: list[str]) -> None:
-        """Remove the pieces of earlier writers that were there when this one read them."""
-        folders = {key.rpartition("/tail-")[0] or key.rpartition("/")[0] for key in listed}
-        for folder in sorted(folders - {self._folder}):
-            self._objects.delete_below(folder)
+    def delete_repeated(self, listed: list[str], content: bytes) -> None:
+        """Remove the pieces of earlier writers that this one has begun with, each after a look at its lines.
+
+        What an earlier writer has that ``content`` has not stays: it may be all that is left of a label.
+
+        Raises:
+            StorageAwayError: the storage does not answer.
+        """
+        lines = content.splitlines(keepends=True)
+
+        def remove(piece: _Piece) -> None:
+            if self._objects.read(piece.key) == b"".join(lines[piece.first : piece.last + 1]):
+                self._objects.delete(piece.key)
+
+        others = [p for p in _pieces(listed) if not p.key.startswith(f"{self._folder}/")]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            list(pool.map(remove, others))
 
     @property
     def _tail_folder(self) -> str:
@@ -89,44 +104,77 @@ def read_stored_journal(objects: Objects, claim: Claim | None) -> tuple[bytes, l
         Whole lines of the journal, and the keys of all pieces that there are.
 
     Raises:
-        StorageError: a piece went away while it was read, or the storage does not answer.
+        StorageError: a piece is missing before others, or went away while it was read; or the storage does
+            not answer.
     """
-    listed = list(objects.list(JOURNAL))
-    pieces = [_piece(found) for found in map(_KEY.fullmatch, listed) if found]
-    whole = {writer: _from_the_first_on(writer, pieces) for writer in {p.writer for p in pieces}}
-    begun = {writer: chain for writer, chain in whole.items() if chain}
-    if not begun:
-        return b"", listed
-    holder = None if claim is None else (claim.generation, claim.token)
-    chosen = begun[holder] if holder in begun else begun[max(begun)]
-    with ThreadPoolExecutor(READERS) as pool:
-        contents = list(pool.map(lambda piece: objects.read(piece.key), chosen))
-    for piece, content in zip(chosen, contents, strict=True):
+    for _ in range(LOOKS):
+        listed = list(objects.list(JOURNAL))
+        chain, missing = _in_order(_that_count(_pieces(listed), claim))
+        if not missing:
+            return _content(objects, chain), listed
+    raise StorageError(
+        f"{objects.uri}: pieces of the journal are missing from {_folder_of(chain[0])}: events"
+        f" {', '.join(missing)}, while later ones are there. Another process may be writing just now: try"
+        " again. Where they stay away, restore them from a copy or from the bucket's versions; or, on a"
+        " machine that has the run's own folder, go on with --resume and another --storage. No piece of the"
+        " journal was changed"
+    )
+
+
+def _pieces(listed: Iterable[str]) -> list[_Piece]:
+    return [
+        _Piece(
+            found[0],
+            (int(found["generation"]), found["token"]),
+            int(found["first"]),
+            int(found["last"]),
+        )
+        for found in map(_KEY.fullmatch, listed)
+        if found
+    ]
+
+
+def _folder_of(piece: _Piece) -> str:
+    generation, token = piece.writer
+    return f"{JOURNAL}/{generation:06d}-{token}"
+
+
+def _that_count(pieces: list[_Piece], claim: Claim | None) -> list[_Piece]:
+    """Those of the writer whose journal is the run's; the pieces of others may be half removed."""
+    writers = {piece.writer for piece in pieces}
+    if claim is not None and (claim.generation, claim.token) in writers:
+        right = (claim.generation, claim.token)
+    elif writers:
+        # Of two that claimed at once, the one that went on has more.
+        right = max(pieces, key=lambda piece: (piece.writer[0], piece.last)).writer
+    else:
+        return []
+    return [piece for piece in pieces if piece.writer == right]
+
+
+def _in_order(pieces: list[_Piece]) -> tuple[list[_Piece], list[str]]:
+    """The longest pieces, one behind the other, and which events are missing between them."""
+    chain: list[_Piece] = []
+    missing: list[str] = []
+    due = 0
+    for piece in sorted(pieces, key=lambda piece: (piece.first, -piece.last)):
+        if piece.last < due:
+            # One that was merged, or written again with more behind it.
+            continue
+        if piece.first != due:
+            missing.append(f"{due} to {piece.first - 1 if piece.first > due else piece.last}")
+        chain.append(piece)
+        due = piece.last + 1
+    return chain, missing
+
+
+def _content(objects: Objects, chain: list[_Piece]) -> bytes:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        contents = list(pool.map(lambda piece: objects.read(piece.key), chain))
+    for piece, content in zip(chain, contents, strict=True):
         if content is None or content.count(b"\n") != piece.last - piece.first + 1:
             raise StorageError(
                 f"{objects.uri}: {piece.key} went away or is damaged; another process may be writing."
                 " Try again"
             )
-    return b"".join(filter(None, contents)), listed
-
-
-def _piece(found: re.Match[str]) -> _Piece:
-    writer = (int(found["generation"]), found["token"])
-    return _Piece(found[0], writer, int(found["first"]), int(found["last"]))
-
-
-def _from_the_first_on(writer: tuple[int, str], pieces: list[_Piece]) -> list[_Piece]:
-    """A writer's pieces that follow each other from event 0 on, the longest ones."""
-    longest: dict[int, _Piece] = {}
-    for piece in pieces:
-        if piece.writer == writer:
-            known = longest.get(piece.first)
-            longest[piece.first] = piece if known is None else max(known, piece, key=_last)
-    chain: list[_Piece] = []
-    while (due := chain[-1].last + 1 if chain else 0) in longest:
-        chain.append(longest[due])
-    return chain
-
-
-def _last(piece: _Piece) -> int:
-    return piece.last
+    return b"".join(filter(None, contents))

@@ -65,10 +65,10 @@ class Mirror:
     ) -> None:
         self._objects, self._ownership, self._journal = objects, ownership, journal
         self._folder, self._settings, self._notify = folder, settings, notify
-        self._files = FolderCopy(objects, folder, check=ownership.check)
+        self._files = FolderCopy(objects, folder, check=ownership.check, notify=notify)
         self._lines: list[bytes] = []
         self._failure: StorageError | None = None
-        self._removed = False
+        self._removed, self._disk_fault = False, ""
         self._sending, self._end = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._live, name="storage", daemon=True)
 
@@ -82,7 +82,7 @@ class Mirror:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Send the rest, label files too, and let others write.
+        """Send the rest, label files too, and let others write, also where the rest cannot be sent.
 
         An error that comes then, after another one, is told in a line, so that the first is the one
         that is raised.
@@ -92,18 +92,25 @@ class Mirror:
         # After Ctrl-C, or when it has been waited for already, nobody waits for a storage that is away.
         patient = self._failure is None and (kind is None or issubclass(kind, Exception))
         try:
-            if patient:
-                self._send_patiently(last=True)
-            else:
-                self._send(last=True)
-            self._ownership.release()
+            self._send_rest(patient=patient)
         except StorageError as second:
             if error is None:
                 raise
             if str(second) not in str(error):
                 self._notify(f"Warning: {second}")
-        finally:
-            self._stop()
+
+    def _send_rest(self, *, patient: bool) -> None:
+        """Send the rest and, whatever comes of that, release the run."""
+        with self._ownership.released_after_error():
+            try:
+                if patient:
+                    self._send_patiently(last=True)
+                else:
+                    self._send(last=True)
+            finally:
+                # A sign of life after the release would take it back.
+                self._stop()
+        self._ownership.release()
 
     def take(self, content: bytes, kinds: Collection[str], *, later: bool = False) -> None:
         """Take whole lines of the journal that are in the folder's already.
@@ -147,7 +154,7 @@ class Mirror:
         """
         with self._sending:
             if files:
-                self._files.bring_up_to_date(with_label_files=last)
+                self._send_files(last=last)
             # Others may be appended meanwhile.
             lines = tuple(self._lines)
             if lines:
@@ -155,6 +162,18 @@ class Mirror:
                 del self._lines[: len(lines)]
             self._journal.merge(at_least=2 if last else None)
             self._ownership.check()
+
+    def _send_files(self, *, last: bool) -> None:
+        """Send what has changed; a fault of the driver's own disk keeps no label from the storage."""
+        try:
+            self._files.bring_up_to_date(with_label_files=last)
+        except OSError as error:
+            if str(error) != self._disk_fault:
+                self._notify(
+                    f"Warning: files of {self._folder} cannot be read for the storage ({error}); labels are"
+                    " sent all the same"
+                )
+            self._disk_fault = str(error)
 
     def _send_patiently(self, *, files: bool = True, last: bool = False) -> None:
         if self._failure is not None:

@@ -2,9 +2,9 @@
 
 Neither pyarrow nor every S3-compatible server can write on a condition, so nothing here relies on that. A writer puts
 its claim over any other; after each thing that it writes, and before it acts upon it, it looks whether
-the claim is still its own. A new writer puts its claim first and looks afterwards what is there. So on a storage in which
-every read sees the last write (S3, Google Cloud Storage, a disk), of two writers at most one goes on, and it has seen all that
-the other has acted upon.
+the claim is still its own. A new writer looks a last time who holds the claim, puts its own and looks afterwards
+what is there. So on a storage in which every read sees the last write (S3, Google Cloud Storage, a disk), of two
+writers at most one goes on, and it has seen all that the other has acted upon.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import os
 import platform
 import time
 import uuid
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -101,14 +102,15 @@ class Ownership:
         """Claim the run, unless another process that is alive writes it.
 
         Raises:
-            StorageError: another process writes it; or the storage does not answer.
+            StorageError: another process writes it, or has begun to while a dead one was waited for; or the
+                storage does not answer.
         """
         before = read_claim(objects)
         own = cls(
             objects,
             Claim(
                 token=uuid.uuid4().hex[:12],
-                generation=1 if before is None else before.generation + 1,
+                generation=_generation_after(before),
                 machine=_this_machine(),
                 host=platform.node(),
                 pid=os.getpid(),
@@ -117,16 +119,15 @@ class Ownership:
             before,
         )
         own.show_life()
-        if before is not None:
-            try:
-                own._wait_until_dead(before, signs or Signs(), notify, sleep)
-            except StorageError:
-                objects.delete(own.claim.sign)
-                raise
+        try:
+            own._wait_for_its_turn(signs or Signs(), notify, sleep)
+        except StorageError:
+            objects.delete(own.claim.sign)
+            raise
         objects.put(CLAIM, json.dumps(asdict(own.claim), indent=1).encode())
         own.check()
-        if before is not None:
-            objects.delete(before.sign)
+        if own.before is not None:
+            objects.delete(own.before.sign)
         return own
 
     def check(self) -> None:
@@ -140,9 +141,7 @@ class Ownership:
         if holder == self.claim:
             return
         if holder is None:
-            raise StorageAwayError(
-                f"{self._objects.uri} has lost {CLAIM}: is its disk mounted, or was it removed?"
-            )
+            raise self._lost()
         raise StorageError(
             f"{self._objects.uri} has been taken over by process {holder.pid} on {holder.host}, which did not see this process alive;"
             " this one stops. What it has bought since is in its own run folder alone"
@@ -153,8 +152,53 @@ class Ownership:
         self._objects.put(self.claim.sign, b'{"released": false}\n')
 
     def release(self) -> None:
-        """Let others write."""
-        self._objects.put(self.claim.sign, b'{"released": true}\n')
+        """Let others write; where another process has taken the run over, there is nothing to release.
+
+        Raises:
+            StorageError: the storage does not answer.
+        """
+        if read_claim(self._objects) == self.claim:
+            self._objects.put(self.claim.sign, b'{"released": true}\n')
+
+    @contextmanager
+    def released_after_error(self) -> Iterator[None]:
+        """Release the run where the block ends with an error, whichever."""
+        try:
+            yield
+        except BaseException:
+            # Of two errors the first is the one that is told.
+            with suppress(StorageError):
+                self.release()
+            raise
+
+    def _lost(self) -> StorageAwayError:
+        return StorageAwayError(
+            f"{self._objects.uri} has lost {CLAIM}: is its disk mounted, or was it removed?"
+        )
+
+    def _wait_for_its_turn(
+        self,
+        signs: Signs,
+        notify: Callable[[str], None],
+        sleep: Callable[[float], None],
+    ) -> None:
+        """Return directly after a look at which the claim was still that of a writer that has ended.
+
+        Raises:
+            StorageAwayError: the claim is not there any more.
+            StorageError: whoever holds it gives signs of life.
+        """
+        while True:
+            if self.before is not None:
+                self._wait_until_dead(self.before, signs, notify, sleep)
+            holder = read_claim(self._objects)
+            if holder == self.before:
+                return
+            if holder is None:
+                raise self._lost()
+            # Another process that waited, or that knew at once that the writer was dead, was quicker.
+            self.before = holder
+            self.claim = replace(self.claim, generation=_generation_after(holder))
 
     def _wait_until_dead(
         self,
@@ -163,13 +207,13 @@ class Ownership:
         notify: Callable[[str], None],
         sleep: Callable[[float], None],
     ) -> None:
-        """Return once the last writer has released the run or is dead.
+        """Return once the last writer has released the run or is dead, or another has taken its place.
 
         Raises:
             StorageError: it gives signs of life.
         """
         objects, first = self._objects, None
-        while not _has_gone(before, objects):
+        while read_claim(objects) == before and not _has_gone(before, objects):
             signs_of = objects.list(OWNER)
             if before.sign not in signs_of:
                 return
@@ -196,6 +240,10 @@ class Ownership:
                 )
             sleep(signs.look_every_seconds)
             self.show_life()
+
+
+def _generation_after(before: Claim | None) -> int:
+    return 1 if before is None else before.generation + 1
 
 
 def _has_gone(claim: Claim, objects: Objects) -> bool:

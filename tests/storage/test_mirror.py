@@ -14,11 +14,16 @@ import pytest
 from support.object_store import ObjectStore
 
 from gpnet_ray.campaign.journal import Journal
-from gpnet_ray.campaign.storage import fetch_run, stored_run
+from gpnet_ray.campaign.run_folder import RunFolder
+from gpnet_ray.campaign.storage import check_free, fetch_run, stored_run
+from gpnet_ray.config_layers import load_config
 from gpnet_ray.errors import RunFolderError, StorageError
+from gpnet_ray.storage.journal_copy import JOURNAL
 from gpnet_ray.storage.mirror import Mirror, MirrorSettings
-from gpnet_ray.storage.ownership import Signs
+from gpnet_ray.storage.objects import Objects
+from gpnet_ray.storage.ownership import Ownership, Signs
 from gpnet_ray.storage.settings import StorageConfig
+from gpnet_ray.storage.uri import StorageUri
 
 SETTINGS = MirrorSettings(patience_seconds=60.0, first_pause_seconds=0.2, signs=Signs(1e9))
 
@@ -29,12 +34,22 @@ def label(number: int) -> dict[str, object]:
 
 @contextmanager
 def writing(
-    folder: Path, uri: str, *, resume: bool = False, settings: MirrorSettings = SETTINGS
+    folder: Path,
+    uri: str,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    settings: MirrorSettings = SETTINGS,
 ) -> Iterator[tuple[Journal, Mirror]]:
     said: list[str] = []
     storage = StorageConfig(uri=uri)
     with stored_run(
-        folder, storage, resume=resume, settings=settings, notify=said.append
+        folder,
+        storage,
+        resume=resume,
+        overwrite=overwrite,
+        settings=settings,
+        notify=said.append,
     ) as mirror:
         assert mirror is not None
         folder.mkdir(parents=True, exist_ok=True)
@@ -176,6 +191,37 @@ def test_a_folder_that_went_on_without_the_storage_is_not_mixed_with_it(
     ):
         pass
     same_but_private(second, fetch_run(address, tmp_path / "fetched"))
+    said: list[str] = []
+    quick = Signs(dead_after_seconds=2.0, look_every_seconds=0.3)
+    Ownership.take(Objects(StorageUri.parse(address)), signs=quick, notify=said.append)
+    assert said == [], "a process that was refused keeps no other one waiting"
+
+
+def test_a_stored_journal_with_a_hole_is_left_as_it_is(
+    address: str, storage: str, tmp_path: Path
+) -> None:
+    objects = Objects(StorageUri.parse(address))
+    with writing(tmp_path / "one" / "run", storage) as (journal, _):
+        for number in range(4):
+            journal.append(label(number))
+        pieces = {key: objects.read(key) or b"" for key in objects.list(JOURNAL)}
+    # As if it had been killed before it merged them.
+    objects.delete_below(JOURNAL)
+    keys = sorted(pieces)
+    for key in keys[:1] + keys[2:]:
+        objects.put(key, pieces[key])
+    with (
+        pytest.raises(StorageError, match="events 1 to 1"),
+        writing(tmp_path / "two" / "run", storage, resume=True),
+    ):
+        pass
+    with pytest.raises(StorageError, match="events 1 to 1"):
+        fetch_run(address, tmp_path / "fetched")
+    assert not (tmp_path / "two" / "run").exists()
+    assert sorted(objects.list(JOURNAL)) == keys[:1] + keys[2:]
+    objects.put(keys[1], pieces[keys[1]])
+    with writing(tmp_path / "two" / "run", storage, resume=True) as (journal, _):
+        assert [event["id"] for event in journal.events] == [f"mp-{n}" for n in range(4)]
 
 
 def test_a_writer_that_was_taken_over_stops_before_it_acts(
@@ -211,9 +257,41 @@ def test_beginning_anew_leaves_nothing_of_the_run_before(
         (folder / "old" / "picks.parquet").write_bytes(b"PAR1")
         (folder / "old.json").write_text("{}")
     other = tmp_path / "other" / "run"
-    with writing(other, storage) as (journal, _):
+    with writing(other, storage, overwrite=True) as (journal, _):
         journal.append(label(9))
     same_but_private(other, fetch_run(address, tmp_path / "fetched"))
+
+
+def test_a_run_that_another_machine_began_since_one_looked_is_not_replaced(
+    address: str, storage: str, tmp_path: Path
+) -> None:
+    config = load_config(overrides={"storage.uri": storage})
+    slow, quick = tmp_path / "slow" / "run", tmp_path / "quick" / "run"
+    check_free(RunFolder(slow), config, resume=False, overwrite=False)
+    # While the slow one reads its dataset.
+    with writing(quick, storage) as (journal, _):
+        journal.append(label(1))
+        journal.append(label(2))
+    with (
+        pytest.raises(RunFolderError, match=r"holds a run already.*--resume.*--overwrite"),
+        writing(slow, storage),
+    ):
+        pass
+    same_but_private(quick, fetch_run(address, tmp_path / "fetched"))
+    with writing(slow, storage, resume=True) as (journal, _):
+        assert [event["id"] for event in journal.events] == ["mp-1", "mp-2"]
+
+
+def test_a_folder_that_was_begun_since_one_looked_is_not_begun_twice(
+    storage: str, tmp_path: Path
+) -> None:
+    config, folder = load_config(overrides={"storage.uri": storage}), tmp_path / "run"
+    check_free(RunFolder(folder), config, resume=False, overwrite=False)
+    folder.mkdir()
+    with Journal(folder / "journal.jsonl") as journal:
+        journal.append(label(1))
+    with pytest.raises(RunFolderError, match="exists already"), writing(folder, storage):
+        pass
 
 
 def test_signs_of_life_carry_what_may_lag(address: str, storage: str, tmp_path: Path) -> None:

@@ -40,6 +40,8 @@ def test_a_released_run_is_taken_at_once_and_the_next_claim_is_newer(objects: Ob
     with pytest.raises(StorageError, match=r"taken over by process \d+ on .* this one stops"):
         first.check()
     second.check()
+    # That it ends later changes nothing.
+    first.release()
     # Claim and sign of life; nothing of those before.
     assert len(objects.list()) == 2
 
@@ -77,6 +79,98 @@ def test_a_writer_of_another_machine_that_died_is_followed_after_its_silence(
     assert "not released" in said[0]
     assert "no sign of life" in said[1]
     assert "head-1" in said[1]
+
+
+def test_one_that_waits_for_a_dead_writer_does_not_disturb_who_takes_over_meanwhile(
+    objects: Objects,
+) -> None:
+    dead = pretend(objects, Ownership.take(objects).claim, machine="elsewhere", pid=1)
+    began: list[Ownership] = []
+
+    def quicker(seconds: float) -> None:
+        if not began:
+            # On the dead one's own machine, where that is known at once.
+            began.append(Ownership.take(objects, signs=replace(SIGNS, dead_after_seconds=0.0)))
+        began[0].show_life()
+
+    patient = replace(SIGNS, dead_after_seconds=60.0)
+    with pytest.raises(StorageError, match=r"is being written by process"):
+        Ownership.take(objects, signs=patient, sleep=_slow(quicker))
+    assert began[0].before == dead
+    began[0].check()
+    assert len(objects.list()) == 2
+
+
+def test_one_that_waits_asks_at_every_look_who_holds_the_claim(objects: Objects) -> None:
+    dead = pretend(objects, Ownership.take(objects).claim, machine="elsewhere")
+    new = Ownership(objects, replace(dead, token="b" * 12, generation=2, host="head-2"), dead)
+
+    def claimed(seconds: float) -> None:
+        # It has not come to removing the dead one's sign of life.
+        new.show_life()
+        pretend(objects, new.claim)
+
+    said: list[str] = []
+    with pytest.raises(StorageError, match=r"is being written by process .* on head-2"):
+        Ownership.take(objects, signs=SIGNS, notify=said.append, sleep=_slow(claimed))
+    assert not any("takes over" in line for line in said)
+    new.check()
+
+
+def test_one_that_waits_follows_the_last_of_several_that_died(objects: Objects) -> None:
+    first = pretend(objects, Ownership.take(objects).claim, machine="elsewhere", host="head-1")
+    others: list[Claim] = []
+
+    def another(seconds: float) -> None:
+        if not others:
+            begun = Ownership.take(objects, signs=replace(SIGNS, dead_after_seconds=0.0))
+            others.append(pretend(objects, begun.claim, machine="elsewhere", host="head-2"))
+
+    said: list[str] = []
+    last = Ownership.take(objects, signs=SIGNS, notify=said.append, sleep=_slow(another))
+    assert last.before == others[0]
+    assert last.claim.generation == first.generation + 2
+    assert "head-2" in said[-1]
+    last.check()
+    assert len(objects.list()) == 2
+
+
+def test_a_claim_that_is_put_just_before_ones_own_is_seen(
+    objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Ownership.take(objects)
+    first.release()
+    quick: list[Ownership] = []
+    as_ever = objects.read
+
+    def read(key: str) -> bytes | None:
+        content = as_ever(key)
+        if key == first.claim.sign and not quick:
+            # Between the look at the sign of life and what follows from it.
+            quick.append(Ownership.take(Objects(objects.uri)))
+        return content
+
+    monkeypatch.setattr(objects, "read", read)
+
+    def alive(seconds: float) -> None:
+        quick[0].show_life()
+
+    with pytest.raises(StorageError, match="is being written by process"):
+        Ownership.take(objects, signs=replace(SIGNS, dead_after_seconds=60.0), sleep=_slow(alive))
+    quick[0].check()
+
+
+def test_a_storage_that_goes_away_while_a_dead_writer_is_waited_for_is_not_begun_anew(
+    objects: Objects,
+) -> None:
+    pretend(objects, Ownership.take(objects).claim, machine="elsewhere")
+
+    def unmounted(seconds: float) -> None:
+        objects.delete_below()
+
+    with pytest.raises(StorageAwayError, match="mounted"):
+        Ownership.take(objects, signs=SIGNS, sleep=unmounted)
+    assert read_claim(objects) is None
 
 
 def test_a_dead_process_of_this_machine_is_followed_at_once(objects: Objects) -> None:
