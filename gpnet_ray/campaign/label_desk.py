@@ -12,7 +12,7 @@ from gpnet_ray.actors.labeller_crew import Report
 from gpnet_ray.campaign.history import RunHistory
 from gpnet_ray.campaign.journal import Event, Journal
 from gpnet_ray.campaign.message_size import MessageSize
-from gpnet_ray.config import LabelsConfig, SelectionConfig
+from gpnet_ray.config import LabelsConfig
 from gpnet_ray.errors import GpnetError, OracleError, RunFolderError
 from gpnet_ray.oracles.protocol import LabelOutcome
 
@@ -21,14 +21,13 @@ if TYPE_CHECKING:
 
     from pymatgen.core import Structure
 
-__all__ = ["MIN_ASKED_BEFORE_STOPPING", "Crew", "LabelDesk", "check_failures"]
-
-MIN_ASKED_BEFORE_STOPPING = 10
-"""So that one early failure is not a share of 100 %."""
+__all__ = ["Crew", "LabelDesk"]
 
 Purpose: TypeAlias = Literal["label", "measured"]
 Key: TypeAlias = tuple[str, str]
-"""What for, and which material: a label of the loop and one that only measures are bought apart."""
+"""What for, and which material; what has an outcome for one purpose is not bought for the other."""
+
+_OTHER: dict[Purpose, Purpose] = {"label": "measured", "measured": "label"}
 
 
 class Crew(Protocol):
@@ -51,7 +50,7 @@ class Crew(Protocol):
 
 
 class LabelDesk:
-    """Buys each label once, however many strategies ask for it and whatever happens to a labeller.
+    """Buys each label once, however many strategies ask for it, and what for, whatever happens to a labeller.
 
     What a labeller is working on when :meth:`label` is left early stays with it: its outcome is
     journaled when the desk is next asked for something, by :meth:`collect`, or when the desk closes.
@@ -140,7 +139,7 @@ class LabelDesk:
         self._collect_what_is_in_flight()
 
     def bought(self) -> dict[str, float]:
-        """Every label that the loop has paid for, by id, whether it was picked in the end or not."""
+        """Every label that the loop has asked for, by id, whether it was picked in the end or not."""
         return {
             material_id: outcome.value
             for (purpose, material_id), outcome in self._known.items()
@@ -164,7 +163,7 @@ class LabelDesk:
         return self._stream("label", ids, all_needed=all_needed)
 
     def measure(self, ids: Sequence[str]) -> Iterator[LabelOutcome]:
-        """Yield true values that only measure errors; the loop buys its labels all the same.
+        """Yield true values that only measure errors.
 
         Raises:
             OracleError, ClusterError: as :meth:`label`.
@@ -180,9 +179,26 @@ class LabelDesk:
             key = (purpose, material_id)
             while key not in self._known:
                 end = len(ids) if all_needed else place + self._reach
-                self._hand_out(purpose, position, unasked, end)
-                self._take(self._crew.next_report(self._pause(purpose, position, end)))
+                if not self._take_over(purpose, ids[place:end]):
+                    self._hand_out(purpose, position, unasked, end)
+                    self._take(self._crew.next_report(self._pause(purpose, position, end)))
             yield self._known[key]
+
+    def _take_over(self, purpose: Purpose, ids: Sequence[str]) -> bool:
+        """Journal under a purpose what was bought under the other one; whether there was any."""
+        outcomes: list[LabelOutcome] = []
+        for key in [(purpose, i) for i in ids]:
+            bought = self._known.get((_OTHER[purpose], key[1]))
+            if bought is None or bought.status != "ok":
+                continue
+            if key not in self._known and key not in self._in_flight:
+                # Tries for this purpose, whose answer a kill of the driver lost, count too.
+                outcomes.append(replace(bought, tries=bought.tries + self._n_asked[key]))
+        self._journal.append(*({"event": purpose, "outcome": asdict(o)} for o in outcomes))
+        for outcome in outcomes:
+            self._known[purpose, outcome.material_id] = outcome
+            self._not_before.pop((purpose, outcome.material_id), None)
+        return bool(outcomes)
 
     @property
     def _reach(self) -> int:
@@ -213,6 +229,7 @@ class LabelDesk:
             i: not_before
             for (what_for, i), not_before in self._not_before.items()
             if what_for == purpose and position.get(i, end) < end
+            if (_OTHER[purpose], i) not in self._in_flight
         }
 
     def _due_again(self, purpose: Purpose, position: Mapping[str, int], end: int) -> list[str]:
@@ -235,6 +252,8 @@ class LabelDesk:
             alone = self._n_faults[key] > 0
             if alone and chunk:
                 break
+            if (_OTHER[purpose], key[1]) in self._in_flight:
+                break  # its answer may serve for both
             material_id = unasked.popleft()
             # Bought ahead by an earlier call, or on its way.
             if key in self._known or key in self._in_flight or key in self._not_before:
@@ -317,23 +336,3 @@ def _check_answer(report: Report) -> None:
             f"the oracle was asked about {list(report.ids)} and answered about {answered};"
             " an oracle must give one outcome an id, in the order asked"
         )
-
-
-def check_failures(
-    failed: Sequence[LabelOutcome], n_asked: int, selection: SelectionConfig, *, what: str
-) -> None:
-    """Stop when too large a share could not be labelled, however few were asked for above a handful.
-
-    Raises:
-        OracleError: says how many of how many failed, and the commonest reasons.
-    """
-    few = n_asked < MIN_ASKED_BEFORE_STOPPING
-    if few or len(failed) <= selection.max_failed_share * n_asked:
-        return
-    reasons = Counter(outcome.reason for outcome in failed)
-    listing = "; ".join(f"{count} × {reason}" for reason, count in reasons.most_common(5))
-    raise OracleError(
-        f"{len(failed)} of {n_asked} {what} could not be labelled, more than"
-        f" selection.max_failed_share = {selection.max_failed_share}: {listing}."
-        " Mend the oracle and go on with --resume --retry-failed"
-    )

@@ -14,7 +14,8 @@ from gpnet_ray.actors.labeller_crew import LabellerCrew
 from gpnet_ray.actors.placement import no_place
 from gpnet_ray.campaign.context import RunContext
 from gpnet_ray.campaign.journal import Journal
-from gpnet_ray.campaign.label_desk import LabelDesk, check_failures
+from gpnet_ray.campaign.label_desk import LabelDesk
+from gpnet_ray.campaign.label_failures import check_failures
 from gpnet_ray.campaign.preparation import Problem
 from gpnet_ray.campaign.tables import reference_table
 from gpnet_ray.data.dataset import RejectedMaterial

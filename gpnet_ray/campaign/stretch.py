@@ -20,7 +20,8 @@ import ray
 from gpnet_ray.campaign.arm_record import ArmRecord, CurvePoint, Pick
 from gpnet_ray.campaign.history import RunHistory
 from gpnet_ray.campaign.journal import Journal
-from gpnet_ray.campaign.label_desk import LabelDesk, check_failures
+from gpnet_ray.campaign.label_desk import LabelDesk
+from gpnet_ray.campaign.label_failures import check_failures
 from gpnet_ray.campaign.planning import Planner
 from gpnet_ray.campaign.replay import check_picks, check_replayed, journaled_from
 from gpnet_ray.campaign.telemetry_meter import Meter

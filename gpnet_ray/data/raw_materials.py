@@ -177,6 +177,9 @@ def number_or_none(value: object) -> float | None:
     # bool is a subclass of int, but a column of true and false is no target to regress on.
     if isinstance(value, bool | np.bool_ | Mapping) or value is None:
         return None
+    # Python would pass over an underscore: -1_25 is -125 to it, in text as in bytes.
+    if isinstance(value, str | bytes) and "_" in str(value):
+        return None
     try:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):

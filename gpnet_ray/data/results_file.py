@@ -37,7 +37,9 @@ _REQUIRED = ("material_id", "value")
 _KNOWN = ("material_id", "formula", "sigma", "predicted", "unit", "file", "request")
 _ASKED = ("value", "status", "reason")
 _WHOLE = re.compile(r"[+-]?[0-9]+")
+# What may stand behind a comma in a number: decimals, or thousands, of which there are three digits.
 _DECIMALS = re.compile(r"[0-9]+([eE][+-]?[0-9]+)?")
+_THOUSANDS = re.compile(r"[0-9]{3}(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -227,18 +229,22 @@ def _fault(head: Sequence[str], cells: Sequence[str]) -> str:
             f"{len(cells)} cells where the head names {len(head)}, so {absent[0]} is missing; add it,"
             " or commas for cells that stay empty"
         )
-    return _decimal_comma(head, cells) if "value" in head else ""
+    return _comma_in_number(head, cells) if "value" in head else ""
 
 
-def _decimal_comma(head: Sequence[str], cells: Sequence[str]) -> str:
+def _comma_in_number(head: Sequence[str], cells: Sequence[str]) -> str:
     """What is wrong where a comma in the value made two cells of it; empty where it did not."""
     place = head.index("value") + 1
     value, after = cells[place - 1], "".join(cells[place : place + 1])
-    if not (_WHOLE.fullmatch(value) and _DECIMALS.fullmatch(after)):
+    if not _WHOLE.fullmatch(value):
+        return ""
+    readings = [f"{value}.{after}"] if _DECIMALS.fullmatch(after) else []
+    readings += [f"{value}{after}"] if _THOUSANDS.fullmatch(after) else []
+    if not readings:
         return ""
     return (
-        f"{after} right after the value {value} looks like a decimal comma; write {value}.{after}, or"
-        f" {value}.0 where {after} is the cell of the column {head[place]!r}"
+        f"{after} right after the value {value} looks like the rest of a number with a comma in it; write"
+        f" {', '.join(readings)}, or {value}.0 where {after} is the cell of the column {head[place]!r}"
     )
 
 

@@ -42,7 +42,8 @@ def read_csv(path: Path, columns: ColumnNames) -> RawMaterials:
     Rows in messages are counted from 1 below the header; CIF text spans many lines of the file.
 
     Raises:
-        DataError: not a CSV file, or ids, columns or targets that cannot be used.
+        DataError: not a CSV file, rows of more cells than its head, or ids, columns or targets that cannot
+            be used.
     """
     import pandas as pd
 
@@ -50,6 +51,12 @@ def read_csv(path: Path, columns: ColumnNames) -> RawMaterials:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
         raise DataError(f"{path} cannot be read as CSV: {error}") from None
+    if not isinstance(table.index, pd.RangeIndex):
+        # To pandas the first cells are names of the rows then, and every other one belongs to the column before.
+        raise DataError(
+            f"{path}: rows have more cells than the head has names; write numbers with a point, quote cells"
+            " that hold a comma, and give every column a name"
+        )
     check_columns([str(name) for name in table.columns], columns, file=str(path))
     return raw_materials(
         ids=table[columns.material_id].tolist(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -35,13 +36,10 @@ def parse_answer(text: str, *, unit: str) -> Answer:
     """Read ``{"status": "ok", "value": -3.06, "unit": "eV/atom"}``, or ``failed`` or ``unconverged`` with a ``reason``.
 
     Raises:
-        BadAnswerError: no JSON object, an unknown status, a value that is no finite number or in
-            another unit than ``unit``, or no reason.
+        BadAnswerError: no JSON object, a key that is there twice, an unknown status, a value that is no
+            finite number or in another unit than ``unit``, or no reason.
     """
-    try:
-        content = json.loads(text, parse_constant=_refuse_constant)
-    except json.JSONDecodeError as error:
-        raise BadAnswerError(f"it is no JSON ({error}): {text[:200]!r}") from None
+    content = _json(text)
     if not isinstance(content, dict):
         raise BadAnswerError(f"it is no JSON object: {text[:200]!r}")
     status = content.get("status")
@@ -57,14 +55,37 @@ def parse_answer(text: str, *, unit: str) -> Answer:
     return Answer(status, None, reason.strip())
 
 
+def _json(text: str) -> object:
+    try:
+        # Whole numbers as the others: Python's own may be too large for a float, or to be read at all.
+        return json.loads(
+            text,
+            parse_int=float,
+            parse_constant=_refuse_constant,
+            object_pairs_hook=_each_key_once,
+        )
+    except json.JSONDecodeError as error:
+        raise BadAnswerError(f"it is no JSON ({error}): {text[:200]!r}") from None
+    except RecursionError:
+        raise BadAnswerError(f"it is nested too deeply: {text[:200]!r}") from None
+
+
+def _each_key_once(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise BadAnswerError(f"it has the key {twice!r} more than once; give each once")
+    return content
+
+
 def _value(content: dict[str, object], unit: str) -> float:
     if content.get("unit") != unit:
         raise BadAnswerError(f"its unit is {content.get('unit')!r}, and labels are in {unit!r}")
     value = content.get("value")
-    # bool is a subclass of int; true is no energy.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not isinstance(value, float) or not math.isfinite(value):
         raise BadAnswerError(f"its value is {value!r}, not a finite number")
-    return float(value)
+    return value
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -1,7 +1,8 @@
 """ASE calculators by import path: checked before a campaign starts, made where labels are computed.
 
-A. H. Larsen et al., J. Phys.: Condens. Matter 29, 273002 (2017), https://ase-lib.org. The only module,
-with :mod:`gpnet_ray.oracles.ase_oracle`, that needs the extra ``gpnet-ray[ase]``.
+A. H. Larsen et al., J. Phys.: Condens. Matter 29, 273002 (2017), https://ase-lib.org. With
+:mod:`gpnet_ray.oracles.ase_folders` and :mod:`gpnet_ray.oracles.ase_oracle` it alone needs the extra
+``gpnet-ray[ase]``.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from gpnet_ray.oracles.ase_calculators import (
     optimizer_named,
     to_atoms,
 )
+from gpnet_ray.oracles.ase_folders import working_in
 from gpnet_ray.oracles.label_folders import LabelFolders
 from gpnet_ray.oracles.protocol import LabelOutcome
 from gpnet_ray.oracles.settings import Relaxation
@@ -62,7 +63,7 @@ class AseOracle:
         Args:
             calculator: Import path ``module:Class``.
             references: μ_i in eV/atom by element symbol, from the same calculator and settings.
-            folders: Where calculators that write files have a folder for each label.
+            folders: Where each label has a folder, in which the calculator works.
             keywords: Arguments of the calculator.
             relax: Whether nothing moves, the atoms do, or atoms and cell do.
             optimizer: Name in ``ase.optimize``.
@@ -135,13 +136,14 @@ class AseOracle:
         return LabelOutcome(material_id, "ok", value, "", 1, time.perf_counter() - began)
 
     def _formation_energy(self, atoms: Atoms, folder: Path) -> float:
+        # Made before the folder is entered: keywords may hold paths from where the campaign started.
         atoms.calc = self._calculator()
-        if hasattr(atoms.calc, "directory"):
-            atoms.calc.directory = folder
-        if self._relax != "none":
-            self._relaxed(atoms)
+        with working_in(folder, atoms.calc):
+            if self._relax != "none":
+                self._relaxed(atoms)
+            total = atoms.get_potential_energy()
         references = sum(self._references[symbol] for symbol in atoms.symbols)
-        return float((atoms.get_potential_energy() - references) / len(atoms))
+        return float((total - references) / len(atoms))
 
     def _relaxed(self, atoms: Atoms) -> None:
         moved = FrechetCellFilter(atoms) if self._relax == "cell" else atoms

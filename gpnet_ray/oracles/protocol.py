@@ -6,7 +6,7 @@ import math
 import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, SupportsFloat, SupportsIndex, TypeAlias
 
 from gpnet_ray.errors import OracleError
 
@@ -33,7 +33,8 @@ class LabelOutcome:
         seconds: time taken.
 
     Raises:
-        OracleError: the fields contradict each other, or one that must be a number is none.
+        OracleError: the fields contradict each other, or one that must be a real number is none, such
+            as text, bytes or ``True``.
     """
 
     material_id: str
@@ -81,12 +82,19 @@ class LabelOutcome:
                 raise OracleError(
                     f"{self.material_id}: {name} must be a {kind}, got {given!r}"
                 ) from None
+            except OverflowError:
+                raise OracleError(
+                    f"{self.material_id}: {name} is larger than any number of floating point"
+                ) from None
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, str):
-        raise TypeError("text is no number")  # float would read it
-    return float(value)
+    # NumPy's numbers, arrays and tensors of one: what they hold may be text or true as well.
+    plain = value.item() if hasattr(value, "item") else value
+    # float would read text and bytes too, and take true for 1.
+    if isinstance(plain, bool) or not isinstance(plain, SupportsFloat | SupportsIndex):
+        raise TypeError(f"{type(plain).__name__} is no real number")
+    return float(plain)
 
 
 class Oracle(Protocol):

@@ -58,10 +58,11 @@ def read_progress(journal: Path, config: Mapping[str, Any]) -> RunProgress:
             for arm in selection.get("strategies") or ()
         },
         network_trained=history.network is not None,
+        # A value that served for the other purpose too was asked for once.
         labels=sum(
-            outcome.status == "ok"
-            for outcomes in (history.labels, history.measured)
-            for outcome in outcomes.values()
+            outcome.status == "ok" and (purpose, i) in history.asked
+            for purpose, outcomes in (("label", history.labels), ("measured", history.measured))
+            for i, outcome in outcomes.items()
         ),
         pending=len(set(history.asked) - answered),
         changed=changed.isoformat(timespec="seconds"),

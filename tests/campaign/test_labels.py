@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from support.logged_oracle import LoggedOracle
+from support.small_campaign import NETWORK, final_state, network
 
 from gpnet_ray.campaign.campaign import Campaign
 from gpnet_ray.campaign.journal import read_journal
@@ -91,3 +93,40 @@ def test_nothing_is_bought_where_the_cluster_lacks_the_gpus_for_what_follows(
     assert "0 of 0 GPU" in str(error.value)
     assert oracle.calls() == []
     assert not (tmp_path / "small").exists(), "an empty run was left behind"
+
+
+def bought_with_a_measured_pool(folder: Path, **how: bool) -> list[str]:
+    """Run a campaign of two strategies on a network that is given; what the oracle was asked for."""
+    config = Config.model_validate(
+        {
+            "name": "small",
+            "runs_dir": folder,
+            "data": {"hypothetical_count": 40, "label_pool_beforehand": True},
+            "split": {"n_train": 20, "n_test": 10},
+            "network": NETWORK,
+            "gp": {"max_evaluations": 5},
+            "selection": {"cycles": 4, "strategies": ["max-sigma", "random"]},
+            "retraining": {"when": "never"},
+            "resources": {"labellers": 1},
+        }
+    )
+    dataset = hypothetical_dataset(40, seed=0, progress=NullProgress())
+    oracle = LoggedOracle(folder / "calls")
+    given = network(dataset.target, dataset.unit)
+    Campaign(dataset, config, oracle=oracle, network=given).run(**how)
+    return [call.material_id for call in oracle.calls()]
+
+
+def test_a_pool_that_is_labelled_beforehand_is_bought_once(small_ray: None, tmp_path: Path) -> None:
+    asked = bought_with_a_measured_pool(tmp_path)
+    assert len(asked) == len(set(asked)) == 40
+    picks = final_state(tmp_path)["picks"]
+    assert set(picks["status"]) == {"ok"}
+    # Stopped before the second strategy's first label, it goes on without asking for anything.
+    journal = tmp_path / "small" / "journal.jsonl"
+    kinds = [event["event"] for event in read_journal(journal)]
+    stop = kinds.index("label", kinds.index("cycle"))
+    lines = journal.read_text().splitlines(keepends=True)
+    journal.write_text("".join(lines[:stop]))
+    assert bought_with_a_measured_pool(tmp_path, resume=True) == asked
+    pd.testing.assert_frame_equal(final_state(tmp_path)["picks"], picks)

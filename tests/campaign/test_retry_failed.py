@@ -65,12 +65,12 @@ def label(outcome: Any, purpose: str = "label") -> dict[str, Any]:
 
 
 def test_failed_measurements_are_tried_again_with_all_their_tries(context: RunContext) -> None:
-    fault = {"event": "fault", "for": "measured", "ids": ["mp-1"], "reason": "lost"}
-    measured = [label(o, "measured") for o in (ok("mp-0"), failed("mp-1"))]
+    fault = {"event": "fault", "for": "measured", "ids": ["mp-2"], "reason": "lost"}
+    measured = [label(o, "measured") for o in (ok("mp-0"), failed("mp-1"), failed("mp-2"))]
     journaled(context, label(ok("mp-1")), fault, *measured)
     history = opened(context, retry_failed=True)
     assert sorted(history.measured) == ["mp-0"]
-    assert sorted(history.labels) == ["mp-1"], "the label of the same material is another thing"
+    assert sorted(history.labels) == ["mp-1"], "a label does not go with a measurement"
     assert not history.faults
     crew = SimulatedCrew(1, answer=lambda i, n: ok(i) if n == 2 else "lost")
     with Journal(context.folder.journal) as journal:
@@ -82,8 +82,8 @@ def test_failed_measurements_are_tried_again_with_all_their_tries(context: RunCo
             settings=LabelsConfig(tries=2),
             clock=crew.clock,
         )
-        assert [o.status for o in desk.measure(IDS[:2])] == ["ok", "ok"]
-    assert crew.asked == ["mp-1", "mp-1"]
+        assert [o.status for o in desk.measure(IDS[:3])] == 3 * ["ok"]
+    assert crew.asked == ["mp-2", "mp-2"], "the label of mp-1 serves for both"
 
 
 def test_without_the_request_and_after_the_training_they_stay_failed(context: RunContext) -> None:

@@ -275,11 +275,58 @@ def test_folder_without_list_or_with_missing_files(tmp_path, crystals, energies)
     with pytest.raises(DataError, match="without a structure file: mp-9"):
         read(root)
     (root / "id_prop.csv").write_text("mp-2\n")
-    with pytest.raises(DataError, match=r"row 1: 'mp-2' has no value"):
+    with pytest.raises(DataError, match=r"line 1: 'mp-2' has no value"):
         read(root)
     (root / "id_prop.csv").unlink()
     with pytest.raises(DataError, match=r"has no id_prop\.csv"):
         read(root)
+
+
+@pytest.mark.parametrize("value", ["-3,06", "1,234.5", "-3.06,eV", "-3,,06"])
+@pytest.mark.parametrize("with_targets", [True, False])
+def test_a_comma_in_a_number_of_a_folder_is_refused_and_not_cut_off(
+    value, with_targets, tmp_path, crystals, energies
+):
+    root = write_folder(tmp_path, crystals, energies)
+    table = root / "id_prop.csv"
+    table.write_text(f"mp-9,-3.05\n\nmp-5,{value}\n")
+    said = rf"id_prop\.csv, line 3: 'mp-5,{value}' has . cells.*point"
+    with pytest.raises(DataError, match=said):
+        read(root, with_targets=with_targets)
+    # Empty cells, as spreadsheets write them, say nothing.
+    table.write_text("mp-2,-3.06,, \n")
+    assert read(root).targets.tolist() == [-3.06]
+
+
+@pytest.mark.parametrize(
+    "columns", ["material_id,energy,structure", "material_id,structure,energy"]
+)
+def test_decimal_commas_in_a_table_shift_no_cell_into_another_column(
+    columns, tmp_path, crystals, energies
+):
+    path = tmp_path / "d.csv"
+    rows = []
+    for number, (i, crystal) in enumerate(crystals.items()):
+        quoted = crystal.to(fmt="cif").replace('"', "'")
+        cells = {"material_id": i, "energy": f"-{number},06", "structure": f'"{quoted}"'}
+        rows.append(",".join(cells[name] for name in columns.split(",")))
+    path.write_text("\n".join([columns, *rows, ""]))
+    with pytest.raises(DataError, match=r"more cells than the head has names.*point"):
+        read(path)
+
+
+@pytest.mark.parametrize("value", ["-1_25", "1_000.0", "1e1_0"])
+@pytest.mark.parametrize("write", [write_parquet_json, write_csv, write_matbench, write_folder])
+def test_an_underscore_in_a_number_is_not_passed_over(write, value, tmp_path, crystals, energies):
+    path = write(tmp_path, crystals, dict.fromkeys(energies, value))
+    with pytest.raises(DataError, match=rf"not a number for .*{value}"):
+        read(path)
+
+
+def test_an_underscore_in_bytes_is_not_passed_over(tmp_path, crystals, energies):
+    rows = json_rows(crystals, dict.fromkeys(energies, b"-1_25"))
+    with pytest.raises(DataError, match=r"not a number for .*-1_25"):
+        read(write_parquet(tmp_path / "d.parquet", rows))
 
 
 def test_parser_warnings_become_one_line(tmp_path, crystals, energies):

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+import shlex
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +20,9 @@ from gpnet_ray.oracles.label_folders import LabelFolders
 pytest.importorskip("ase", reason="ase is not installed (gpnet-ray[ase])")
 
 from ase import Atoms
-from ase.calculators.calculator import Calculator, SCFError
+from ase.calculators.calculator import Calculator, FileIOCalculator, SCFError
 from ase.calculators.emt import EMT
+from ase.calculators.mixing import MixedCalculator
 from ase.filters import FrechetCellFilter
 from ase.optimize import LBFGS
 
@@ -164,3 +171,144 @@ def test_the_oracle_can_be_sent_to_a_labeller(tmp_path):
 def test_ids_and_structures_must_match(tmp_path):
     with pytest.raises(OracleError, match="2 ids but 1 structures"):
         oracle_of(tmp_path).label(["a", "b"], [copper_gold()])
+
+
+PROGRAM = """
+import json, sys, time
+from pathlib import Path
+here = Path(sys.argv[0]).parent
+if (here / sys.argv[1]).exists():
+    sys.exit(0)
+waits = int((here / "labellers").read_text())
+def all_have(step):
+    (here / f"{step}.{sys.argv[2]}").touch()
+    end = time.monotonic() + 30
+    while len(list(here.glob(f"{step}.*"))) < waits and time.monotonic() < end:
+        time.sleep(0.01)
+all_have("begun")
+energy = -sum(json.loads(Path("dft.in").read_text()))
+Path("dft.out").write_text(json.dumps(energy))
+all_have("written")
+"""
+"""A DFT program: reads its input, writes its output, in the folder in which it is started.
+
+With several labellers, all write their input before one reads it, and their output before one ends. Where
+a file of the name that it is given lies beside it, it ends with code 0 and has written nothing.
+"""
+
+
+class FileDFT(FileIOCalculator):
+    """A calculator as ASE's own are: input file, program, output file, all in its ``directory``."""
+
+    implemented_properties = ("energy", "free_energy")
+
+    def __init__(self, program, silent="silent", **keywords) -> None:
+        argv = [sys.executable, str(program), silent, "NAME"]
+        super().__init__(command=shlex.join(argv), **keywords)
+
+    def write_input(self, atoms, properties=None, system_changes=None) -> None:
+        super().write_input(atoms, properties, system_changes)
+        Path(self.directory, "dft.in").write_text(json.dumps(atoms.numbers.tolist()))
+        self.command = self.command.replace("NAME", str(atoms.symbols))
+
+    def read_results(self) -> None:
+        energy = float(json.loads(Path(self.directory, "dft.out").read_text()))
+        self.results = {"energy": energy, "free_energy": energy}
+
+
+class Hides(Calculator):
+    """Holds another calculator where nobody can find it."""
+
+    implemented_properties = ("energy",)
+
+    def __init__(self, program) -> None:
+        super().__init__()
+        inner = FileDFT(program)
+        self.ask = lambda atoms: inner.get_property("energy", atoms.copy())
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=()) -> None:
+        super().calculate(atoms, properties, system_changes)
+        self.results = {"energy": self.ask(atoms)}
+
+
+WHOLE = ("Au", "Cu")
+WRAPPED = {
+    "bare": lambda program: FileDFT(program),
+    "mixed": lambda program: MixedCalculator(
+        FileDFT(program), FileDFT(program, "second"), 0.5, 0.5
+    ),
+    "elsewhere": lambda program: MixedCalculator(
+        FileDFT(program, directory=program.parent), Scripted(), 1.0, 1.0
+    ),
+    "hidden": lambda program: Hides(program),
+}
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """Make an oracle that runs ``PROGRAM``, in processes that share their current folder."""
+    import ase.calculators.emt
+
+    program = tmp_path / "shared" / "dft.py"
+    program.parent.mkdir()
+    program.write_text(PROGRAM)
+    (program.parent / "labellers").write_text("1")
+    monkeypatch.chdir(program.parent)
+
+    def made(wrapped, **options) -> AseOracle:
+        maker = lambda: WRAPPED[wrapped](program)  # noqa: E731  monkeypatch wants a value
+        monkeypatch.setattr(ase.calculators.emt, "Wrapped", maker, raising=False)
+        references = dict.fromkeys(WHOLE, 0.0)
+        return oracle_of(tmp_path, "ase.calculators.emt:Wrapped", references=references, **options)
+
+    return made
+
+
+def element(symbol: str) -> Structure:
+    return Structure(Lattice.cubic(4.0), [symbol], [[0, 0, 0]])
+
+
+ENERGIES = {"Cu": -29.0, "Au": -79.0}
+
+
+@pytest.mark.parametrize("wrapped", ["bare", "elsewhere", "hidden"])
+def test_labellers_at_work_at_the_same_time_do_not_read_each_others_files(files, wrapped):
+    oracle = files(wrapped)
+    Path("labellers").write_text("2")
+    with ProcessPoolExecutor(2, mp_context=get_context("fork")) as labellers:
+        asked = {i: labellers.submit(oracle.label, [i], [element(i)]) for i in ENERGIES}
+        found = {i: answer.result()[0] for i, answer in asked.items()}
+    assert {i: (o.value, o.reason) for i, o in found.items()} == {
+        i: (energy, "") for i, energy in ENERGIES.items()
+    }
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+@pytest.mark.parametrize("wrapped", list(WRAPPED))
+def test_a_program_that_writes_nothing_gives_no_energy_of_the_crystal_before(files, wrapped, reuse):
+    oracle = files(wrapped, reuse_calculator=reuse)
+    (first,) = oracle.label(["first"], [element("Cu")])
+    assert first.value == ENERGIES["Cu"]
+    Path("silent").touch()
+    (outcome,) = oracle.label(["second"], [element("Au")])
+    assert (outcome.status, outcome.value) == ("failed", None)
+    assert "dft.out" in outcome.reason
+
+
+def test_a_wrapped_program_that_writes_nothing_gives_no_energy_of_the_one_beside_it(files):
+    oracle = files("mixed")
+    Path("second").touch()
+    (outcome,) = oracle.label(["Cu"], [element("Cu")])
+    assert (outcome.status, outcome.value) == ("failed", None)
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_after_a_label_the_process_is_where_it_was(files, silent):
+    before = Path.cwd()
+    oracle = files("hidden")
+    if silent:
+        Path("silent").touch()
+    (outcome,) = oracle.label(["Cu"], [element("Cu")])
+    assert outcome.status == ("failed" if silent else "ok")
+    assert Path.cwd() == before
+    assert not list(before.glob("dft.[io]*"))

@@ -37,6 +37,10 @@ def answers(tmp_path: Path, answer: object, **options) -> CommandOracle:
     return oracle_of(tmp_path, f"print({text!r})", **options)
 
 
+def whole_number(digits: int) -> str:
+    return '{"status": "ok", "unit": "eV/atom", "value": ' + digits * "1" + "}"
+
+
 @pytest.mark.parametrize("fmt", ["poscar", "cif"])
 def test_the_program_gets_the_crystal_and_a_folder_of_its_own(tmp_path, fmt):
     oracle = oracle_of(
@@ -82,6 +86,11 @@ def test_the_answer_may_be_in_a_file(tmp_path):
     assert "no file answer.json" in silent.reason
 
 
+def test_a_whole_number_is_a_label(tmp_path):
+    (outcome,) = answers(tmp_path, {**OK, "value": -3}).label(["a"], [CRYSTAL])
+    assert (outcome.status, outcome.value) == ("ok", -3.0)
+
+
 @pytest.mark.parametrize("status", ["failed", "unconverged"])
 def test_the_program_may_say_that_there_is_no_label(tmp_path, status):
     oracle = answers(tmp_path, {"status": status, "reason": "charge sloshing"})
@@ -102,6 +111,14 @@ def test_the_program_may_say_that_there_is_no_label(tmp_path, status):
         ({**OK, "value": True}, "not a finite number"),
         ('{"status": "ok", "unit": "eV/atom", "value": NaN}', "holds NaN"),
         ('{"status": "ok", "unit": "eV/atom", "value": 1e999}', "not a finite number"),
+        pytest.param(whole_number(401), "not a finite number", id="401 digits"),
+        pytest.param(whole_number(5001), "not a finite number", id="5,001 digits"),
+        (
+            '{"status": "ok", "unit": "eV/atom", "value": -3, "value": -306}',
+            "key 'value' more than",
+        ),
+        ('{"status": "failed", "status": "ok", "unit": "eV/atom", "value": 1}', "key 'status'"),
+        pytest.param(20_000 * "[", "nested too deeply", id="nested"),
         ({"status": "failed"}, "needs a reason"),
         ({"status": "unconverged", "reason": " "}, "needs a reason"),
     ],

@@ -4,6 +4,8 @@ import dataclasses
 import json
 import math
 import time
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -54,6 +56,21 @@ def test_ids_and_structures_must_match():
         ("ok", 1.0, "", 1, math.nan),
         ("ok", "1.0", "", 1, 0.0),
         ("ok", [1.0], "", 1, 0.0),
+        ("ok", b"3.5", "", 1, 0.0),
+        ("ok", bytearray(b"3.5"), "", 1, 0.0),
+        ("ok", memoryview(b"3.5"), "", 1, 0.0),
+        ("ok", np.bytes_(b"3.5"), "", 1, 0.0),
+        ("ok", np.array("3.5"), "", 1, 0.0),
+        ("ok", True, "", 1, 0.0),
+        ("ok", np.bool_(True), "", 1, 0.0),
+        ("ok", np.array([True]), "", 1, 0.0),
+        ("ok", np.array([1.0, 2.0]), "", 1, 0.0),
+        ("ok", 1j, "", 1, 0.0),
+        ("ok", np.complex64(1), "", 1, 0.0),
+        ("ok", 10**400, "", 1, 0.0),
+        pytest.param("ok", 10**5000, "", 1, 0.0, id="5,001 digits"),
+        ("ok", 1.0, "", 1, True),
+        ("ok", 1.0, "", 1, b"3.5"),
         ("ok", 1.0, "", 1.5, 0.0),
         ("ok", 1.0, "", 1, None),
     ],
@@ -75,6 +92,14 @@ def test_an_oracle_may_answer_in_numpy_scalars():
     }
     with pytest.raises(OracleError, match="m-1"):
         LabelOutcome("m-1", "ok", np.float32(np.nan), "", 1, 0.0)
+
+
+@pytest.mark.parametrize(
+    "value", [-3, np.int32(-3), np.array(-3.0), np.longdouble(-3), Decimal(-3), Fraction(-3)]
+)
+def test_a_real_number_of_any_kind_is_a_label(value):
+    found = LabelOutcome("m-1", "ok", value, "", 1, 0.0).value
+    assert (found, type(found)) == (-3.0, float)
 
 
 IDS = [f"m-{n}" for n in range(300)]
