@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from gpnet_ray.data.plain_columns import refuse_objects
@@ -36,6 +37,13 @@ def read_parquet(path: Path, columns: ColumnNames) -> RawMaterials:
     )
 
 
+def _refuse_semicolons(head: Sequence[str], path: Path) -> None:
+    if len(head) == 1 and ";" in head[0]:
+        raise DataError(
+            f"{path} separates its columns by semicolons; save it with commas, and numbers with points"
+        )
+
+
 def read_csv(path: Path, columns: ColumnNames) -> RawMaterials:
     """Read a CSV table (``.csv`` or ``.csv.gz``) whose structure column holds CIF text or pymatgen JSON.
 
@@ -48,9 +56,12 @@ def read_csv(path: Path, columns: ColumnNames) -> RawMaterials:
     import pandas as pd
 
     try:
+        head = pd.read_csv(path, dtype=str, nrows=0).columns
+        _refuse_semicolons(head, path)
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
-        raise DataError(f"{path} cannot be read as CSV: {error}") from None
+        why = " ".join(str(error).split())
+        raise DataError(f"{path} cannot be read as CSV: {why}") from None
     if not isinstance(table.index, pd.RangeIndex):
         # To pandas the first cells are names of the rows then, and every other one belongs to the column before.
         raise DataError(

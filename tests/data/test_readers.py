@@ -369,6 +369,14 @@ def with_pressures(crystals: dict, energies: dict, pressures: list) -> list[dict
     return [{**row, "pressure_GPa": p} for row, p in zip(made, pressures, strict=True)]
 
 
+def test_a_table_with_semicolons_is_named_as_that(tmp_path: Path) -> None:
+    # As spreadsheets write it where the comma is the decimal sign.
+    path = tmp_path / "d.csv"
+    path.write_text('material_id;energy;structure\nmp-1;-3,06;"data_x\n_cell"\n')
+    with pytest.raises(DataError, match="separates its columns by semicolons; save it with commas"):
+        read(path)
+
+
 @pytest.mark.parametrize("kind", ["parquet", "csv", "json"])
 def test_global_features_are_read_into_the_crystals(kind, crystals, energies, tmp_path):
     pressures = [float(n) - 0.5 for n in range(len(crystals))]
