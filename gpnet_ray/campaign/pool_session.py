@@ -252,9 +252,10 @@ class PoolSession:
 
 def _cost(touched: Touched) -> str:
     share = touched.n_touched / touched.n_points
+    rest = "; bounds were enough for the others" if touched.n_touched < touched.n_points else ""
     return (
-        f"{touched.n_touched:,} of {touched.n_points:,} candidates ({share:.3%}) were looked at again, in"
-        f" {touched.n_computed:,} full computations; bounds were enough for the others"
+        f"{touched.n_touched:,} of {touched.n_points:,} points of the pools ({share:.3%}) were looked at again, in"
+        f" {touched.n_computed:,} full computations{rest}"
     )
 
 
