@@ -31,7 +31,7 @@ from gpnet_ray.gp.messages import Block, PosteriorSnapshot, Proposal, Touched
 from gpnet_ray.gp.pool_file_bounds import FileBounds
 from gpnet_ray.gp.scaling import LatentScaler
 from gpnet_ray.tensorflow_devices import prepare_gpus
-from gpnet_ray.types import BoundArray, FloatArray
+from gpnet_ray.types import FloatArray
 
 __all__ = ["BoundedPoints"]
 
@@ -125,16 +125,18 @@ class BoundedPoints:
             How many points were bounded, or read back, since the last time.
 
         Raises:
-            DataError: a file of bounds is damaged.
+            DataError: a file of bounds is damaged, or one of the pool is not what its manifest says.
         """
         for open_ in self._files:
             if open_.bounds is not None:
                 continue
             key = f"{self._first.fingerprint()} {self._scaling} {open_.file.sha256}"
-            bounds = self._kept_bounds(key, len(open_.latents))
+            bounds = load_bounds(self._bounds_dir, key, open_.latents) if self._bounds_dir else None
             if bounds is not None:
                 yield len(bounds)
             else:
+                # Bounds are kept under what the manifest says of the points.
+                open_.latents.check_content()
                 bounds = np.empty(len(open_.latents), np.float32)
                 for start in range(0, len(bounds), self._first.tile_rows):
                     tile = slice(start, start + self._first.tile_rows)
@@ -142,7 +144,7 @@ class BoundedPoints:
                     bounds[tile] = self._first.of(scaled)
                     yield len(scaled)
                 if self._bounds_dir:
-                    save_bounds(self._bounds_dir, key, bounds)
+                    save_bounds(self._bounds_dir, key, open_.latents, bounds)
             open_.bounds = FileBounds(bounds)
 
     def propose(self, limit: int) -> Proposal:
@@ -244,9 +246,6 @@ class BoundedPoints:
             n_labelled=len(self._X),
             reserve=self._reserve,
         )
-
-    def _kept_bounds(self, key: str, rows: int) -> BoundArray | None:
-        return load_bounds(self._bounds_dir, key, rows=rows) if self._bounds_dir else None
 
     @property
     def _scaling(self) -> str:

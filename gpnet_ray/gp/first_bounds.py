@@ -27,8 +27,8 @@ FIRST_BOUND_ROWS = 256
 
 # Of a covariance, relative: what the expansion of a distance leaves of 16 digits (gp/kernels.py).
 _KERNEL_ERROR = 1e-12
-# Changes when a bound of the same points comes out differently.
-_VERSION = 1
+# Changes when a bound of the same points comes out differently, or is kept in another form.
+_VERSION = 2
 # Entries of a tile: its few temporaries fit the cache.
 _TILE_ENTRIES = 1 << 20
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +14,10 @@ import pyarrow as pa
 import pytest
 from scipy.spatial.distance import cdist
 
-from gpnet_ray.data.pool_folder import PoolFile
-from gpnet_ray.errors import InputError
+from gpnet_ray.data.pool_folder import MappedLatents, PoolFile
+from gpnet_ray.errors import DataError, InputError
 from gpnet_ray.gp.bounded_points import BoundedPoints
+from gpnet_ray.gp.first_bounds import FirstBounds
 from gpnet_ray.gp.hyperparameters import Hyperparameters
 from gpnet_ray.gp.memory_need import FEWEST_ACTIVE, MOST_ACTIVE, memory_need
 from gpnet_ray.gp.posterior import Posterior
@@ -101,7 +105,7 @@ def write_file(path: Path, ids: Sequence[str], latents: np.ndarray) -> PoolFile:
     batch = pa.record_batch({"material_id": list(ids), "latent": latent_column(latents)})
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)
-    return PoolFile(path, len(ids), path.stem)
+    return PoolFile(path, len(ids), sha256(path.read_bytes()).hexdigest())
 
 
 def pick(
@@ -248,6 +252,52 @@ def test_an_interrupted_computation_of_bounds_goes_on(pool, expected, tmp_path):
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert len(list(tmp_path.iterdir())) == N_FILES
     assert pick(pool, shards, 150)[0] == expected[0]
+
+
+def test_bounds_are_believed_only_of_files_that_are_what_the_manifest_says(
+    pool, expected, tmp_path, monkeypatch
+):
+    def bounded(folder: Path, bounds_dir: Path | None) -> list[BoundedPoints]:
+        files = [replace(file, path=folder / file.path.name) for file in pool.files]
+        return replace(pool, files=files).shards(1, bounds_dir=bounds_dir)
+
+    read: list[str] = []
+    check = MappedLatents.check_content
+    monkeypatch.setattr(
+        MappedLatents,
+        "check_content",
+        lambda latents: read.append(latents._file.path.name) or check(latents),
+    )
+    kept, names = tmp_path / "bounds", [file.path.name for file in pool.files]
+    here = Path(shutil.copytree(pool.files[0].path.parent, tmp_path / "here"))
+    bounded(here, kept)
+    assert read == names
+    # As they were: no file is read whole to know it.
+    assert pick(pool, bounded(here, kept), 150)[0] == expected[0]
+    assert read == names
+    # Moved to another disk, once: nothing is bounded again.
+    there = Path(shutil.copytree(here, tmp_path / "there"))
+    monkeypatch.setattr(FirstBounds, "of", None)
+    for _ in range(2):
+        bounded(there, kept)
+    assert read == 2 * names
+    monkeypatch.undo()
+    # Two files, each in the other's place.
+    first, second = there / names[0], there / names[1]
+    first.rename(there / "x")
+    second.rename(first)
+    (there / "x").rename(second)
+    for bounds_dir in (kept, tmp_path / "other", None):
+        with pytest.raises(DataError, match=r"0\.arrow is not what was written .*pool check"):
+            bounded(there, bounds_dir)
+    # A bad restore keeps name, size and time.
+    damaged = bytearray((here / names[0]).read_bytes())
+    damaged[damaged.index(pool.latents[7].tobytes())] ^= 1
+    times = (here / names[0]).stat()
+    (here / names[0]).write_bytes(damaged)
+    os.utime(here / names[0], ns=(times.st_atime_ns, times.st_mtime_ns))
+    with pytest.raises(DataError, match=r"0\.arrow is not what was written"):
+        bounded(here, kept)
 
 
 def test_a_budget_that_is_too_small_is_refused_at_once(pool):
