@@ -5,7 +5,7 @@ picks of many cycles can be planned at once, and made among the top candidates o
 long as each chosen variance exceeds the largest variance of any point outside, the pick is the one
 that a loop over the whole pool would have made. Cycles for which this cannot be said are not returned.
 
-Candidates whose variances differ by no more than 1e-11 of the prior variance count as tied, and the
+Candidates whose variances differ by no more than 1e-12 of the prior variance count as tied, and the
 smallest id comes first: rounding, which depends on how the pool is cut into shards, is about 1e-13.
 """
 
