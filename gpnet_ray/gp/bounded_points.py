@@ -89,7 +89,6 @@ class BoundedPoints:
         self._first = FirstBounds(snapshot.hyperparameters, snapshot.X, jitter=snapshot.jitter)
         self._files: list[_OpenFile] = []
         self._n_computed = 0
-        self._gave_all = False
         self._open(files)
 
     def __len__(self) -> int:
@@ -101,7 +100,6 @@ class BoundedPoints:
         Raises:
             InputError: the budget is too small for so many.
         """
-        self._gave_all = False
         self._put_back(np.arange(len(self._active)))
         self._open(files)
 
@@ -150,16 +148,15 @@ class BoundedPoints:
     def propose(self, limit: int) -> Proposal:
         """Name the ``limit`` points of largest variance, exactly, and a bound on all others.
 
-        Fewer are named where the memory is too small to keep as many exact.
+        Fewer are named where the memory is too small to keep as many exact, and the proposal says so.
 
         Raises:
-            InputError: a limit below 1; more are asked for than could be named, when as many as could be named
-                were just now.
+            InputError: a limit below 1.
         """
         if limit < 1:
             raise InputError(f"a proposal of {limit} candidates is none; ask for at least 1")
         self._make_room(limit)
-        limit = min(limit, self.need.most_active)
+        asked, limit = limit, min(limit, self.need.most_active)
         self._refine(limit)
         rows = self._descending()
         chosen, others = np.sort(rows[:limit]), rows[limit:]
@@ -169,14 +166,11 @@ class BoundedPoints:
             X=self._active.latents[chosen],
             bound_of_rest=float(max(rest, self._largest_bound())),
             V=self._active.columns(chosen),
+            is_cut_short=limit < asked,
         )
 
     def _make_room(self, limit: int) -> None:
-        """Have room for as many exact candidates, or for as many as the budget allows.
-
-        Raises:
-            InputError: those that it allows did not help.
-        """
+        """Have room for as many exact candidates, or for as many as the budget allows."""
         most = self.need.most_active
         if limit <= most or len(self) <= most:
             return
@@ -184,18 +178,9 @@ class BoundedPoints:
         if need.most_active > most:
             self._put_back(np.arange(len(self._active)))
             self.need, self._active = need, self._no_points(need)
-        elif self._gave_all:
-            raise InputError(
-                f"the {most} candidates of largest σ that a shard can keep exact in {need.budget >> 20} MiB are"
-                " not enough to be certain of the next picks: the batch is larger, or more of them are equally"
-                " uncertain; raise resources.shard_memory_mebibytes, take more shards (resources.shards) or"
-                " smaller batches"
-            )
-        self._gave_all = limit > self.need.most_active
 
     def withdraw(self, ids: Sequence[str]) -> None:
         """Never offer these; ids of other shards are passed over."""
-        self._gave_all = False
         self._withdrawn.update(ids)
         self._drop(ids)
 
@@ -215,7 +200,6 @@ class BoundedPoints:
                 f"a block for {len(block.V)} labelled points came to a shard that knows {len(self._L)}; give it the"
                 " blocks in the order of their commits, or reset it"
             )
-        self._gave_all = False
         self._labelled.update(block.ids)
         self._drop(block.ids)
         self._active.absorb(block)

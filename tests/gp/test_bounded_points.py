@@ -305,14 +305,40 @@ def test_a_budget_that_is_too_small_is_refused_at_once(pool):
         pool.shards(1, memory_budget=10 << 20)
 
 
-def test_no_more_are_offered_than_can_be_kept_exact_and_asking_again_says_so(pool):
+def test_no_more_are_offered_than_can_be_kept_exact_and_the_offer_says_so(pool):
     (shard,) = pool.shards(1, memory_budget=least_budget(1))
-    assert len(shard.propose(5000)) == FEWEST_ACTIVE
-    with pytest.raises(InputError, match=r"1024 candidates .* raise resources.shard_memory"):
-        shard.propose(5000)
-    # That was about the same candidates; after the next label it is another question.
-    shard.withdraw(pool.ids[:1])
-    assert len(shard.propose(5000)) == FEWEST_ACTIVE
+    for limit, offered in ((5000, FEWEST_ACTIVE), (FEWEST_ACTIVE, FEWEST_ACTIVE), (10, 10)):
+        proposal = shard.propose(limit)
+        assert (len(proposal), proposal.is_cut_short) == (offered, limit > FEWEST_ACTIVE)
+
+
+def test_memory_is_named_where_no_shard_can_offer_more_and_not_before(pool):
+    # A batch of 1,500 is certain with 1,024 of one shard and more of the other.
+    posterior = pool.posterior()
+    small = BoundedPoints(
+        posterior.snapshot(),
+        pool.labelled,
+        pool.files[:2],
+        scaler=pool.scaler,
+        reserve=400,
+        memory_budget=least_budget(2),
+    )
+    assert sum(small.first_bounds()) == 2 * ROWS
+    (large,) = replace(pool, files=pool.files[2:]).shards(1)
+
+    def batch(size: int, *limits: int) -> list[str]:
+        offers = [shard.propose(limit) for shard, limit in zip((small, large), limits, strict=True)]
+        plan = plan_cycles(posterior, offers, strategy="top-k", cycles=1, batch_size=size)
+        return [i for cycle in plan for i in cycle.ids]
+
+    assert batch(1500, 4096, 100) == []
+    _, sigma = posterior.predict(pool.scaler.transform(pool.latents))
+    free = np.array([i not in pool.labelled for i in pool.ids])
+    order = np.argsort(-np.where(free, sigma, 0.0))[:1500]
+    assert batch(1500, 4096, 1024) == [pool.ids[row] for row in order]
+    # All of one and 1,024 of the other are too few, and nobody can do better.
+    with pytest.raises(InputError, match=r"the 1024 candidates .* raise resources.shard_memory"):
+        batch(4000, 4096, 4096)
 
 
 def test_candidates_that_are_equally_uncertain_are_picked_by_id_however_many_they_are(tmp_path):
