@@ -28,7 +28,7 @@ def save_bounds(folder: Path, key: str, latents: MappedLatents, bounds: BoundArr
         folder: Where; made if need be.
         key: What the bounds depend on, the SHA-256 that the manifest says of the file among it.
         latents: The file, whose content has been checked.
-        bounds: float32 (m,), of its points.
+        bounds: float32 (m,), of its points, as shares of the prior variance.
 
     Raises:
         InputError: they cannot be written there.

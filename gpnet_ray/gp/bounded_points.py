@@ -80,6 +80,7 @@ class BoundedPoints:
         if len(labelled) != len(snapshot.X):
             raise InputError(f"{len(labelled)} ids for a posterior of {len(snapshot.X)} points")
         self._hyperparameters = snapshot.hyperparameters
+        self._prior = snapshot.hyperparameters.amplitude**2
         self._reserve, self._memory_budget = max(reserve, len(labelled)), memory_budget
         self._scaler, self._bounds_dir = scaler, bounds_dir
         self._labelled, self._withdrawn = set(labelled), set[str]()
@@ -240,14 +241,15 @@ class BoundedPoints:
         while True:
             known = np.sort(self._active.variance)
             # As it would be kept as a bound: what was let go for being smaller must not come back for its rounding.
-            threshold = rounded_up(known[-limit]) if len(known) >= limit else -np.inf
+            is_full = len(known) >= limit
+            threshold = rounded_up(known[-limit] / self._prior) if is_full else -np.inf
             places = self._next_places(float(threshold))
             if not len(places):
                 return
             self._compute(places)
 
     def _next_places(self, threshold: float) -> npt.NDArray[np.int64]:
-        """Points whose bounds are above a threshold: the largest of the whole shard, a tile of them."""
+        """Points whose bounds, shares of the prior's variance, are above a threshold: the largest of the whole shard, a tile of them."""
         found, bounds = [np.empty(0, np.int64)], [np.empty(0)]
         for number, open_ in enumerate(self._files):
             file = _bounds_of(open_)
@@ -272,8 +274,7 @@ class BoundedPoints:
         places, ids = places[free], [i for i, is_free in zip(ids, free, strict=True) if is_free]
         X = self._scaler.transform(np.concatenate(latents)[free])
         V = solve_lower(self._L.read(), kernel_matrix(self._hyperparameters, self._X, X)).numpy()
-        prior = self._hyperparameters.amplitude**2
-        variance = np.maximum(prior - np.einsum("nk,nk->k", V, V), 0.0)
+        variance = np.maximum(self._prior - np.einsum("nk,nk->k", V, V), 0.0)
         self._n_computed += len(ids)
         # The largest of old and new stay; of the others what is known by now remains as their bound.
         spare = max(0, len(ids) - self._active.room)
@@ -294,7 +295,7 @@ class BoundedPoints:
 
     def _bound(self, places: npt.NDArray[np.int64], variance: FloatArray) -> None:
         order = np.argsort(places)
-        bounds = rounded_up(variance[order])
+        bounds = rounded_up(variance[order] / self._prior)
         for number, rows in _by_file(places[order]):
             mine = places[order] // _FILE_STRIDE == number
             _bounds_of(self._files[number]).put_back(rows, bounds[mine])
@@ -308,7 +309,8 @@ class BoundedPoints:
         self._active.drop(np.array(rows, dtype=np.int64))
 
     def _largest_bound(self) -> float:
-        return max((_bounds_of(open_).largest for open_ in self._files), default=-np.inf)
+        shares = (_bounds_of(open_).largest for open_ in self._files)
+        return max(shares, default=-np.inf) * self._prior
 
 
 def _bounds_of(open_: _OpenFile) -> FileBounds:

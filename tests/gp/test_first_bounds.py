@@ -15,11 +15,11 @@ KERNELS = ("laplacian", "laplacian-l1", "matern32", "matern52", "rbf", "rational
 
 
 def variances(hyperparameters, X, X_new) -> np.ndarray:
-    """Given all of X: by SciPy's solve with NumPy's factor."""
+    """Given all of X, as shares of the prior's: by SciPy's solve with NumPy's factor."""
     K = gram_matrix(hyperparameters, X).numpy() + hyperparameters.noise_std**2 * np.eye(len(X))
     cross = kernel_matrix(hyperparameters, X, X_new).numpy()
     V = solve_triangular(np.linalg.cholesky(K), cross, lower=True)
-    return hyperparameters.amplitude**2 - (V**2).sum(axis=0)
+    return 1.0 - (V**2).sum(axis=0) / hyperparameters.amplitude**2
 
 
 def test_bounds_hold_with_a_length_scale_a_dimension(problem_like):
@@ -57,7 +57,7 @@ def test_what_some_labels_leave_bounds_what_all_leave(problem_like, kernel, nois
         bounds = FirstBounds(problem.hyperparameters, problem.train_X, rows=rows).of(X)
         assert bounds.dtype == np.float32
         assert (bounds >= exact).all()
-    # All rows leave what is exact, but for the slack and the rounding to float32 (6e-8 of 1.7).
+    # All rows leave what is exact, but for the slack and the rounding to float32 (6e-8).
     assert (bounds - exact).max() < 1e-5
 
 
