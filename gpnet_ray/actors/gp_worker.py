@@ -76,15 +76,30 @@ class GpWorker:
 
         Room for ``reserve`` more labels is kept, so that the factor need not move as it grows.
         """
+        self.relearn(hyperparameters, ids, X, y, reserve)
+        return self._posterior.snapshot()
+
+    def relearn(
+        self,
+        hyperparameters: Hyperparameters,
+        ids: Sequence[str],
+        X: FloatArray,
+        y: FloatArray,
+        reserve: int,
+    ) -> None:
+        """As :meth:`reset`, for shards that stay as they are, since a variance reads no label.
+
+        It answers nothing, so that whoever waits for its errors is sent no factor.
+        """
         from gpnet_ray.gp.posterior import Posterior
         from gpnet_ray.gp.scored_points import ScoredPoints
 
+        # What was known before gives its memory back first, and answers nothing should this fail.
+        self._since_reset = None
         posterior = Posterior(hyperparameters, ids, X, y, reserve=reserve)
-        snapshot = posterior.snapshot()
         test_ids, test_X, test_y = self._test
-        scored_test = ScoredPoints(snapshot, test_ids, test_X, reference=test_y)
+        scored_test = ScoredPoints(posterior.snapshot(), test_ids, test_X, reference=test_y)
         self._since_reset = (posterior, scored_test)
-        return snapshot
 
     def test_error_sums(self) -> ErrorSums:
         """Error sums of the test rows as of now."""

@@ -43,6 +43,8 @@ LOCK = ".building.lock"
 NAMES = ("source", "note")
 ROWS_PER_FILE = 65_536
 COLUMNS = ["material_id", "latent", "network_prediction"]
+# What id_text takes away at the ends of an id, and nothing at all.
+NO_ID = r"^$|^[\p{Cc}\p{Z}]|[\p{Cc}\p{Z}]$"
 NOT_FINITE = ("latent not finite", "the network gave NaN or infinity", "featurising")
 
 
@@ -102,7 +104,13 @@ class LatentWriter:
         return len(self._state["shards"])
 
     def write(self, part: PoolPart) -> None:
-        """Put a part on the disk; what was killed in between goes on before it."""
+        """Put a part on the disk; what was killed in between goes on before it.
+
+        Raises:
+            DataError: an id that a file of labels could not carry back; nothing of the part is written.
+        """
+        if part.points.num_rows:
+            _check_ids(part.points.column("material_id"))
         if part.rejected:
             _, rows = rejected_csv(part.rejected).split("\r\n", 1)
             self._reject(part.rejected, rows)
@@ -238,6 +246,15 @@ def refuse_another(folder: Path, begun: Mapping[str, Any], given: Mapping[str, A
                 f"{folder} was begun with another {key.removesuffix('_fingerprint')}: {was!r}, not {now!r}; go on"
                 " with what it was begun with, or name another folder"
             )
+
+
+def _check_ids(ids: pa.ChunkedArray) -> None:
+    changed = ids.filter(pc.match_substring_regex(ids, NO_ID))
+    if len(changed):
+        raise DataError(
+            f"the id {changed[0].as_py()!r} would not come back from a file of labels as it is; give ids that are not"
+            " empty and neither begin nor end with a blank or a control character"
+        )
 
 
 def _cut_off(rejects: Path, noted: int) -> None:

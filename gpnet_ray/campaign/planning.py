@@ -61,6 +61,10 @@ class Planner:
 
         ``order`` names the candidates in the order in which they are picked, where that is known
         beforehand: by ``random``, or from a journal.
+
+        Raises:
+            InputError: fewer candidates are left than one batch needs, or no shard has the memory to offer as many as it
+                takes to be certain.
         """
         while True:
             planned = self._ask(cycles, batch_size, order)

@@ -22,6 +22,7 @@ from gpnet_ray.campaign.latent_writer import (
 )
 from gpnet_ray.data.latent_mixture import COMPONENTS, REGULARISATION, LatentMixture, read_sample
 from gpnet_ray.data.pool_folder import BUILDING, DRAWN, MANIFEST, UNKNOWN_LAYER, read_manifest
+from gpnet_ray.data.raw_materials import id_text
 from gpnet_ray.errors import InputError, RunFolderError
 from gpnet_ray.latent_columns import latent_column
 from gpnet_ray.progress import NullProgress, Progress
@@ -105,12 +106,17 @@ def draw_pool(
         The manifest; see :mod:`gpnet_ray.data.pool_folder`.
 
     Raises:
-        InputError: a count below one.
+        InputError: a count below one, or a prefix that a file of labels could not carry back.
         DataError: there are no latents in the file, or too few.
         RunFolderError: the folder is occupied, or was begun with other latents, count or seed.
     """
     if count < 1:
         raise InputError(f"asked for {count} points; ask for at least 1")
+    if id_text(prefix) != prefix or not prefix.isprintable():
+        raise InputError(
+            f"ids that begin with {prefix!r} would not come back from a file of labels as they are; name a prefix"
+            " without blanks at its ends and without control characters (--prefix)"
+        )
     progress = progress or NullProgress()
     sample = read_sample(like, seed=seed)
     about: dict[str, Any] = {

@@ -6,7 +6,7 @@ begin again. So an actor that is lost costs time and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -225,7 +225,7 @@ class PoolScoring:
     def _begin(self, reserve: int) -> None:
         """Score by the surrogate alone, whose first bounds do not change with what is told or asked."""
         surrogate = self._surrogate
-        snapshot = self._reset_gp({}, [], reserve)
+        snapshot = self._gp.reset.remote(*self._labelled({}, []), reserve=reserve)
         needs = [shard.reset.remote(snapshot, surrogate.ids, reserve) for shard in self._shards]
         self._say_memory(ray.get(needs))
         self._assumed, self._labels, self._withdrawn = {}, {}, frozenset()
@@ -267,13 +267,17 @@ class PoolScoring:
             f"{n_points:,} candidates in {len(needs)} shards, memory of each: {listing}"
         )
 
-    def _reset_gp(self, points: Mapping[str, FloatArray], y: Sequence[float], reserve: int) -> Any:
-        """Build the posterior of the surrogate's labels and some more points, in this order."""
+    def _labelled(self, points: Mapping[str, FloatArray], y: Iterable[float]) -> tuple[Any, ...]:
+        """What a posterior is built of: the surrogate's labels and then some more points, in this order."""
         surrogate = self._surrogate
         ids = (*surrogate.ids, *points)
         X = np.stack([*self._X, *points.values()])
         labels = np.array([*surrogate.labels, *y], dtype=np.float64)
-        return self._gp.reset.remote(surrogate.hyperparameters, ids, X, labels, reserve=reserve)
+        return surrogate.hyperparameters, ids, X, labels
+
+    def _relearn(self, points: Mapping[str, FloatArray], y: Iterable[float]) -> None:
+        """Build the posterior anew; whatever keeps the actor from it is raised."""
+        ray.get(self._gp.relearn.remote(*self._labelled(points, y), reserve=self._reserve))
 
     def _assume(self, points: Mapping[str, FloatArray]) -> tuple[Any, Any]:
         """Have the Gaussian process count points as known, at what it predicts: the block, the predictions."""
@@ -290,13 +294,13 @@ class PoolScoring:
         told = {i: x for i, x in known.points.items() if i in known.labels}
         pending = {i: x for i, x in known.points.items() if i not in known.labels}
         y = {i: known.labels[i] for i in told}
-        self._reset_gp(told, list(y.values()), self._reserve)
+        self._relearn(told, y.values())
         if pending:
             _, predicted = self._assume(pending)
             y |= dict(zip(pending, ray.get(predicted).tolist(), strict=True))
         if list(known.points) != list(y):
             # The shards' columns belong to a factor whose rows are in the order in which points came.
-            self._reset_gp(known.points, [y[i] for i in known.points], self._reserve)
+            self._relearn(known.points, [y[i] for i in known.points])
         self._labels = dict(known.labels)
 
 

@@ -170,15 +170,20 @@ class MappedLatents:
 
     Attributes:
         batch: all columns as the file has them.
+        stamp: size, times of the last changes and number of the file, in words that change whenever it is written,
+            copied or moved: while they are the same, so is its content.
 
     Raises:
         DataError: the file is missing or damaged, or not the one that the manifest speaks of.
     """
 
     def __init__(self, file: PoolFile) -> None:
-        self._path = file.path
+        self._file = file
         try:
-            reader = pa.ipc.open_file(pa.memory_map(str(file.path)))
+            about = file.path.stat()
+            self.stamp = f"{about.st_size} {about.st_mtime_ns} {about.st_ctime_ns} {about.st_ino}"
+            self._map = pa.memory_map(str(file.path))
+            reader = pa.ipc.open_file(self._map)
             refuse_objects(reader.schema)
             self.batch = _only_batch(reader)
             self.batch.validate()
@@ -203,6 +208,15 @@ class MappedLatents:
         """Ids of the points in some rows, in their order."""
         taken: list[str] = self.id_column.take(pa.array(rows, pa.int64())).to_pylist()
         return taken
+
+    def check_content(self) -> None:
+        """Read all of the file, and see that it is what was written.
+
+        Raises:
+            DataError: its SHA-256 is not the manifest's.
+        """
+        # What is hashed is what is mapped, should the file be another one by now.
+        _refuse_other_content(self._file, self._map)
 
     def rows_of(self, ids: Sequence[str]) -> dict[str, int]:
         """In which rows some ids are; those that this file does not hold are left out."""
@@ -274,16 +288,17 @@ def _check_size(path: Path, size: int) -> None:
         )
 
 
-def _check_content(file: PoolFile, width: int) -> None:
-    with file.path.open("rb") as stream:
-        digest = sha256()
-        while part := stream.read(1 << 22):
-            digest.update(part)
-    if digest.hexdigest() != file.sha256:
+def _refuse_other_content(file: PoolFile, content: pa.MemoryMappedFile) -> None:
+    content.seek(0)
+    if sha256(content.read_buffer()).hexdigest() != file.sha256:
         raise DataError(
-            f"{file.path} is not what was written (its checksum does not match); restore it from a copy, or"
-            " build the pool again"
+            f"{file.path} is not what was written (its checksum is not the manifest's); restore it from a copy, or"
+            " build the pool again ('gpnet-ray pool check' says when all is well)"
         )
+
+
+def _check_content(file: PoolFile, width: int) -> None:
+    _refuse_other_content(file, pa.memory_map(str(file.path)))
     mapped = MappedLatents(file)
     if mapped.latents.shape[1] != width:
         raise _damaged(file.path, f"latents of width {mapped.latents.shape[1]}, not {width}")

@@ -1,7 +1,7 @@
 """First bounds of a pool's files on disk, so that an interrupted computation goes on and a second one reads them.
 
-One file holds the SHA-256 of its content and then float32 numbers. It is named after all that the bounds depend
-on, and is either whole or not there.
+One file holds the SHA-256 of what comes after it, a hash that stands for the pool's file as it was found to be the
+manifest's, and float32 numbers. It is named after all that the bounds depend on, and is either whole or not there.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import numpy as np
 
+from gpnet_ray.data.pool_folder import MappedLatents
 from gpnet_ray.errors import DataError, InputError
 from gpnet_ray.types import BoundArray
 
@@ -20,13 +21,19 @@ __all__ = ["load_bounds", "save_bounds"]
 _DIGEST_BYTES = 32
 
 
-def save_bounds(folder: Path, key: str, bounds: BoundArray) -> None:
+def save_bounds(folder: Path, key: str, latents: MappedLatents, bounds: BoundArray) -> None:
     """Write the bounds of one file of a pool, under a key of all that they depend on.
+
+    Args:
+        folder: Where; made if need be.
+        key: What the bounds depend on, the SHA-256 that the manifest says of the file among it.
+        latents: The file, whose content has been checked.
+        bounds: float32 (m,), of its points, as shares of the prior variance.
 
     Raises:
         InputError: they cannot be written there.
     """
-    content = np.ascontiguousarray(bounds, dtype="<f4").tobytes()
+    content = _digest(latents.stamp) + np.ascontiguousarray(bounds, dtype="<f4").tobytes()
     path = _path(folder, key)
     # Shards on several machines may write the same bounds.
     partial = path.with_name(f"{path.name}.partial-{uuid4().hex}")
@@ -43,22 +50,35 @@ def save_bounds(folder: Path, key: str, bounds: BoundArray) -> None:
         ) from None
 
 
-def load_bounds(folder: Path, key: str, *, rows: int) -> BoundArray | None:
-    """Read the bounds of ``rows`` points, float32 (rows,); ``None`` where there are none yet.
+def load_bounds(folder: Path, key: str, latents: MappedLatents) -> BoundArray | None:
+    """Read the bounds of one file of a pool, float32 (m,); ``None`` where there are none yet.
+
+    The pool's file is read only where it is not as it was when its content was checked: copied, moved, written again, or
+    seen from another machine.
 
     Raises:
-        DataError: the file is damaged.
+        DataError: the bounds are damaged, or the pool's file is not what the manifest says.
+        InputError: that it has been checked once more cannot be written.
     """
     path = _path(folder, key)
     try:
         content = path.read_bytes()
     except FileNotFoundError:
         return None
-    digest, numbers = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
-    if sha256(numbers).digest() != digest or len(numbers) != 4 * rows:
+    digest, stamp = content[:_DIGEST_BYTES], content[_DIGEST_BYTES : 2 * _DIGEST_BYTES]
+    numbers = content[2 * _DIGEST_BYTES :]
+    if sha256(content[_DIGEST_BYTES:]).digest() != digest or len(numbers) != 4 * len(latents):
         raise DataError(f"{path} is damaged; remove it, and these bounds are computed again")
-    return np.frombuffer(numbers, dtype="<f4").astype(np.float32)
+    bounds = np.frombuffer(numbers, dtype="<f4").astype(np.float32)
+    if stamp != _digest(latents.stamp):
+        latents.check_content()
+        save_bounds(folder, key, latents, bounds)
+    return bounds
+
+
+def _digest(text: str) -> bytes:
+    return sha256(text.encode()).digest()
 
 
 def _path(folder: Path, key: str) -> Path:
-    return folder / f"{sha256(key.encode()).hexdigest()[:32]}.bounds"
+    return folder / f"{_digest(key).hex()[:32]}.bounds"

@@ -31,7 +31,7 @@ from gpnet_ray.gp.messages import Block, PosteriorSnapshot, Proposal, Touched
 from gpnet_ray.gp.pool_file_bounds import FileBounds
 from gpnet_ray.gp.scaling import LatentScaler
 from gpnet_ray.tensorflow_devices import prepare_gpus
-from gpnet_ray.types import BoundArray, FloatArray
+from gpnet_ray.types import FloatArray
 
 __all__ = ["BoundedPoints"]
 
@@ -80,6 +80,7 @@ class BoundedPoints:
         if len(labelled) != len(snapshot.X):
             raise InputError(f"{len(labelled)} ids for a posterior of {len(snapshot.X)} points")
         self._hyperparameters = snapshot.hyperparameters
+        self._prior = snapshot.hyperparameters.amplitude**2
         self._reserve, self._memory_budget = max(reserve, len(labelled)), memory_budget
         self._scaler, self._bounds_dir = scaler, bounds_dir
         self._labelled, self._withdrawn = set(labelled), set[str]()
@@ -89,7 +90,6 @@ class BoundedPoints:
         self._first = FirstBounds(snapshot.hyperparameters, snapshot.X, jitter=snapshot.jitter)
         self._files: list[_OpenFile] = []
         self._n_computed = 0
-        self._gave_all = False
         self._open(files)
 
     def __len__(self) -> int:
@@ -101,7 +101,6 @@ class BoundedPoints:
         Raises:
             InputError: the budget is too small for so many.
         """
-        self._gave_all = False
         self._put_back(np.arange(len(self._active)))
         self._open(files)
 
@@ -125,16 +124,18 @@ class BoundedPoints:
             How many points were bounded, or read back, since the last time.
 
         Raises:
-            DataError: a file of bounds is damaged.
+            DataError: a file of bounds is damaged, or one of the pool is not what its manifest says.
         """
         for open_ in self._files:
             if open_.bounds is not None:
                 continue
             key = f"{self._first.fingerprint()} {self._scaling} {open_.file.sha256}"
-            bounds = self._kept_bounds(key, len(open_.latents))
+            bounds = load_bounds(self._bounds_dir, key, open_.latents) if self._bounds_dir else None
             if bounds is not None:
                 yield len(bounds)
             else:
+                # Bounds are kept under what the manifest says of the points.
+                open_.latents.check_content()
                 bounds = np.empty(len(open_.latents), np.float32)
                 for start in range(0, len(bounds), self._first.tile_rows):
                     tile = slice(start, start + self._first.tile_rows)
@@ -142,22 +143,21 @@ class BoundedPoints:
                     bounds[tile] = self._first.of(scaled)
                     yield len(scaled)
                 if self._bounds_dir:
-                    save_bounds(self._bounds_dir, key, bounds)
+                    save_bounds(self._bounds_dir, key, open_.latents, bounds)
             open_.bounds = FileBounds(bounds)
 
     def propose(self, limit: int) -> Proposal:
         """Name the ``limit`` points of largest variance, exactly, and a bound on all others.
 
-        Fewer are named where the memory is too small to keep as many exact.
+        Fewer are named where the memory is too small to keep as many exact, and the proposal says so.
 
         Raises:
-            InputError: a limit below 1; more are asked for than could be named, when as many as could be named
-                were just now.
+            InputError: a limit below 1.
         """
         if limit < 1:
             raise InputError(f"a proposal of {limit} candidates is none; ask for at least 1")
         self._make_room(limit)
-        limit = min(limit, self.need.most_active)
+        asked, limit = limit, min(limit, self.need.most_active)
         self._refine(limit)
         rows = self._descending()
         chosen, others = np.sort(rows[:limit]), rows[limit:]
@@ -167,14 +167,11 @@ class BoundedPoints:
             X=self._active.latents[chosen],
             bound_of_rest=float(max(rest, self._largest_bound())),
             V=self._active.columns(chosen),
+            is_cut_short=limit < asked,
         )
 
     def _make_room(self, limit: int) -> None:
-        """Have room for as many exact candidates, or for as many as the budget allows.
-
-        Raises:
-            InputError: those that it allows did not help.
-        """
+        """Have room for as many exact candidates, or for as many as the budget allows."""
         most = self.need.most_active
         if limit <= most or len(self) <= most:
             return
@@ -182,18 +179,9 @@ class BoundedPoints:
         if need.most_active > most:
             self._put_back(np.arange(len(self._active)))
             self.need, self._active = need, self._no_points(need)
-        elif self._gave_all:
-            raise InputError(
-                f"the {most} candidates of largest σ that a shard can keep exact in {need.budget >> 20} MiB are"
-                " not enough to be certain of the next picks: the batch is larger, or more of them are equally"
-                " uncertain; raise resources.shard_memory_mebibytes, take more shards (resources.shards) or"
-                " smaller batches"
-            )
-        self._gave_all = limit > self.need.most_active
 
     def withdraw(self, ids: Sequence[str]) -> None:
         """Never offer these; ids of other shards are passed over."""
-        self._gave_all = False
         self._withdrawn.update(ids)
         self._drop(ids)
 
@@ -213,7 +201,6 @@ class BoundedPoints:
                 f"a block for {len(block.V)} labelled points came to a shard that knows {len(self._L)}; give it the"
                 " blocks in the order of their commits, or reset it"
             )
-        self._gave_all = False
         self._labelled.update(block.ids)
         self._drop(block.ids)
         self._active.absorb(block)
@@ -245,9 +232,6 @@ class BoundedPoints:
             reserve=self._reserve,
         )
 
-    def _kept_bounds(self, key: str, rows: int) -> BoundArray | None:
-        return load_bounds(self._bounds_dir, key, rows=rows) if self._bounds_dir else None
-
     @property
     def _scaling(self) -> str:
         return repr(sorted(self._scaler.to_json().items()))
@@ -257,14 +241,15 @@ class BoundedPoints:
         while True:
             known = np.sort(self._active.variance)
             # As it would be kept as a bound: what was let go for being smaller must not come back for its rounding.
-            threshold = rounded_up(known[-limit]) if len(known) >= limit else -np.inf
+            is_full = len(known) >= limit
+            threshold = rounded_up(known[-limit] / self._prior) if is_full else -np.inf
             places = self._next_places(float(threshold))
             if not len(places):
                 return
             self._compute(places)
 
     def _next_places(self, threshold: float) -> npt.NDArray[np.int64]:
-        """Points whose bounds are above a threshold: the largest of the whole shard, a tile of them."""
+        """Points whose bounds, shares of the prior's variance, are above a threshold: the largest of the whole shard, a tile of them."""
         found, bounds = [np.empty(0, np.int64)], [np.empty(0)]
         for number, open_ in enumerate(self._files):
             file = _bounds_of(open_)
@@ -289,8 +274,7 @@ class BoundedPoints:
         places, ids = places[free], [i for i, is_free in zip(ids, free, strict=True) if is_free]
         X = self._scaler.transform(np.concatenate(latents)[free])
         V = solve_lower(self._L.read(), kernel_matrix(self._hyperparameters, self._X, X)).numpy()
-        prior = self._hyperparameters.amplitude**2
-        variance = np.maximum(prior - np.einsum("nk,nk->k", V, V), 0.0)
+        variance = np.maximum(self._prior - np.einsum("nk,nk->k", V, V), 0.0)
         self._n_computed += len(ids)
         # The largest of old and new stay; of the others what is known by now remains as their bound.
         spare = max(0, len(ids) - self._active.room)
@@ -311,7 +295,7 @@ class BoundedPoints:
 
     def _bound(self, places: npt.NDArray[np.int64], variance: FloatArray) -> None:
         order = np.argsort(places)
-        bounds = rounded_up(variance[order])
+        bounds = rounded_up(variance[order] / self._prior)
         for number, rows in _by_file(places[order]):
             mine = places[order] // _FILE_STRIDE == number
             _bounds_of(self._files[number]).put_back(rows, bounds[mine])
@@ -325,7 +309,8 @@ class BoundedPoints:
         self._active.drop(np.array(rows, dtype=np.int64))
 
     def _largest_bound(self) -> float:
-        return max((_bounds_of(open_).largest for open_ in self._files), default=-np.inf)
+        shares = (_bounds_of(open_).largest for open_ in self._files)
+        return max(shares, default=-np.inf) * self._prior
 
 
 def _bounds_of(open_: _OpenFile) -> FileBounds:

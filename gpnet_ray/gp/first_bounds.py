@@ -27,8 +27,8 @@ FIRST_BOUND_ROWS = 256
 
 # Of a covariance, relative: what the expansion of a distance leaves of 16 digits (gp/kernels.py).
 _KERNEL_ERROR = 1e-12
-# Changes when a bound of the same points comes out differently.
-_VERSION = 1
+# Changes when a bound of the same points comes out differently, or is kept in another form.
+_VERSION = 3
 # Entries of a tile: its few temporaries fit the cache.
 _TILE_ENTRIES = 1 << 20
 
@@ -83,10 +83,14 @@ class FirstBounds:
         return sha256(content).hexdigest()
 
     def of(self, X: FloatArray) -> BoundArray:
-        """Bounds of the variances at scaled latents X (m, d): float32 (m,), target's unit squared."""
+        """Bounds of the variances at scaled latents X (m, d): float32 (m,), as shares of the prior variance.
+
+        A share is always within float32's range, whatever the target's unit.
+        """
         V = tf.matmul(self._inverse, kernel_matrix(self._hyperparameters, self._X, X))
-        variance = self._hyperparameters.amplitude**2 - tf.reduce_sum(V * V, axis=0)
-        return rounded_up(np.maximum(variance.numpy(), 0.0) + self._slack)
+        prior = self._hyperparameters.amplitude**2
+        variance = prior - tf.reduce_sum(V * V, axis=0)
+        return rounded_up((np.maximum(variance.numpy(), 0.0) + self._slack) / prior)
 
 
 def leading_rows(
@@ -118,7 +122,7 @@ def leading_rows(
     return np.array(chosen, dtype=np.int64)
 
 
-def rounded_up(variance: npt.ArrayLike) -> BoundArray:
+def rounded_up(shares: npt.ArrayLike) -> BoundArray:
     """The next float32 above every number, so that what was a bound stays one."""
-    above: BoundArray = np.nextafter(np.asarray(variance, np.float32), np.float32(np.inf))
+    above: BoundArray = np.nextafter(np.asarray(shares, np.float32), np.float32(np.inf))
     return above

@@ -42,6 +42,8 @@ _KERNELS = {
 _NEAR = 1e-3
 # Pairs computed again at once: bounds the memory where all points are close to each other.
 _NEAR_CHUNK = 1 << 16
+# Rows whose median is the centre of a tile, from there to twice as many.
+_CENTRE_ROWS = 32
 # Entries of a tile: the few temporaries of one fit the cache, which is also the memory that is needed.
 _TILE_ENTRIES = 1 << 20
 
@@ -158,14 +160,15 @@ def _distance_function(metric: str) -> tf.types.experimental.PolymorphicFunction
 
 def _euclidean(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     # The expansion's error grows with |x|² + |y|²: near the origin few pairs are computed again.
-    centre = tf.math.divide_no_nan(tf.reduce_sum(y, axis=0), tf.cast(tf.shape(y)[0], y.dtype))
-    x, y = x - centre, y - centre
-    size = tf.reduce_sum(x * x, axis=1)[:, tf.newaxis] + tf.reduce_sum(y * y, axis=1)
-    squared = size - 2.0 * tf.matmul(x, y, transpose_b=True)
+    centre = _centre(y)
+    u, v = x - centre, y - centre
+    size = tf.reduce_sum(u * u, axis=1)[:, tf.newaxis] + tf.reduce_sum(v * v, axis=1)
+    squared = size - 2.0 * tf.matmul(u, v, transpose_b=True)
     near = tf.where(squared < _NEAR * size)
 
     def again(start: tf.Tensor, squared: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         pairs = near[start : start + _NEAR_CHUNK]
+        # Of the points as they are: moved by a centre that is far away they have lost digits.
         difference = tf.gather(x, pairs[:, 0]) - tf.gather(y, pairs[:, 1])
         exact = tf.reduce_sum(difference * difference, axis=1)
         return start + _NEAR_CHUNK, tf.tensor_scatter_nd_update(squared, pairs, exact)
@@ -174,6 +177,16 @@ def _euclidean(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         lambda start, _: start < tf.shape(near)[0], again, (tf.constant(0), squared)
     )
     return tf.sqrt(squared)
+
+
+def _centre(y: tf.Tensor) -> tf.Tensor:
+    """Median of some rows: a few outliers do not move it away from all others, as they would the mean."""
+    some = y[:: tf.maximum(1, tf.shape(y)[0] // _CENTRE_ROWS)]
+    n = tf.shape(some)[0]
+    middle = tf.sort(some, axis=0)[(n - 1) // 2 : n // 2 + 1]
+    return tf.math.divide_no_nan(
+        tf.reduce_sum(middle, axis=0), tf.cast(tf.shape(middle)[0], y.dtype)
+    )
 
 
 def _cityblock(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:

@@ -67,12 +67,15 @@ class Proposal:
             be picked; −inf when there is none.
         V: Their columns L⁻¹ k(X_labelled, X), float64 (n, k), so that the planner need not compute
             them again; ``None``, or columns of a factor that has grown since: it does.
+        is_cut_short: Whether more were asked for than the shard's memory keeps exact, so that asking for more
+            is of no use.
     """
 
     ids: tuple[str, ...]
     X: FloatArray
     bound_of_rest: float
     V: FloatArray | None = None
+    is_cut_short: bool = False
 
     def __post_init__(self) -> None:
         """Check the shapes.

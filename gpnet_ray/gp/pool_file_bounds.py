@@ -14,7 +14,7 @@ class FileBounds:
     """An upper bound a point, −∞ for those that are kept elsewhere or are not to be picked any more.
 
     Args:
-        bounds: float32 (m,), target's unit squared.
+        bounds: float32 (m,), shares of the prior variance.
     """
 
     def __init__(self, bounds: BoundArray) -> None:

@@ -5,7 +5,7 @@ picks of many cycles can be planned at once, and made among the top candidates o
 long as each chosen variance exceeds the largest variance of any point outside, the pick is the one
 that a loop over the whole pool would have made. Cycles for which this cannot be said are not returned.
 
-Candidates whose variances differ by no more than 1e-11 of the prior variance count as tied, and the
+Candidates whose variances differ by no more than 1e-12 of the prior variance count as tied, and the
 smallest id comes first: rounding, which depends on how the pool is cut into shards, is about 1e-13.
 """
 
@@ -74,7 +74,8 @@ def plan_cycles(
 
     Raises:
         InputError: unknown strategy; ``cycles`` or ``batch_size`` below 1; a cut-off that is missing
-            or not positive; a pool that is empty or holds fewer points than one batch.
+            or not positive; a pool that is empty or holds fewer points than one batch; no cycle is certain
+            and no shard has the memory to offer more candidates.
     """
     if strategy not in STRATEGIES:
         raise InputError(
@@ -96,6 +97,8 @@ def plan_cycles(
         if cycle is None:
             break
         plan.append(cycle)
+    if not plan:
+        _check_memory(proposals)
     return tuple(plan)
 
 
@@ -126,6 +129,18 @@ def _check_pool(
         left = "the pool is empty" if found == 0 else f"only {found} points are left in the pool"
         raise InputError(
             f"{left}, a batch needs {batch_size}; plan fewer cycles or smaller batches"
+        )
+
+
+def _check_memory(proposals: Sequence[Proposal]) -> None:
+    """Say so where no shard can offer more: those that have more candidates cannot keep more of them exact."""
+    partial = [proposal for proposal in proposals if proposal.bound_of_rest > -np.inf]
+    if partial and all(proposal.is_cut_short for proposal in partial):
+        most = max(len(proposal) for proposal in partial)
+        raise InputError(
+            f"the {most} candidates of largest σ that a shard has the memory to keep exact are not enough to be certain of"
+            " the next picks: the batch is larger, or more of them are equally uncertain; raise"
+            " resources.shard_memory_mebibytes, take more shards (resources.shards) or smaller batches"
         )
 
 

@@ -53,9 +53,9 @@ def audit(surrogate: Surrogate, pool: PoolFolder, picks: Sequence[str], *, seed:
         V = solve_triangular(L[:known, :known], cross, lower=True)
         variance = h.amplitude**2 - np.einsum("nm,nm->m", V, V)
         taken = np.isin(ids, picks[: pick + 1])
-        # What is tied within rounding goes by id.
+        # What is tied goes by id; twice the width of a tie, since this way rounds as well.
         beaten += int(
-            np.count_nonzero((variance[1:] > variance[0] + 1e-11 * h.amplitude**2) & ~taken)
+            np.count_nonzero((variance[1:] > variance[0] + 2e-12 * h.amplitude**2) & ~taken)
         )
     return beaten
 

@@ -19,10 +19,11 @@ import pytest
 
 from gpnet_ray.actors.pool_featurizer import featurised_schema
 from gpnet_ray.campaign import latent_writer
-from gpnet_ray.campaign.latent_writer import LatentWriter, pool_parts
+from gpnet_ray.campaign.latent_writer import LatentWriter, PoolPart, pool_parts
 from gpnet_ray.campaign.pool_build import draw_pool
 from gpnet_ray.data.dataset import RejectedMaterial
 from gpnet_ray.data.pool_folder import PoolFolder
+from gpnet_ray.data.raw_materials import id_text
 from gpnet_ray.errors import DataError, InputError, RunFolderError
 from gpnet_ray.latent_columns import latent_column
 
@@ -188,6 +189,33 @@ def test_where_nothing_is_left_nothing_is_there(tmp_path: Path) -> None:
         LatentWriter(tmp_path / "pool", ABOUT, rejected=BEFORE) as writer,
     ):
         writer.finish()
+    assert not (tmp_path / "pool").exists()
+
+
+def test_no_pool_has_an_id_that_files_of_labels_read_as_another(tmp_path: Path) -> None:
+    def write(name: str) -> None:
+        points = pa.table({"material_id": [name], "latent": latent_column(np.ones((1, 2)))})
+        with LatentWriter(tmp_path / "pool", ABOUT) as writer:
+            writer.write(PoolPart(points, (), n_done=1))
+
+    # Whatever Python takes for a blank, the null and nothing.
+    blanks = [chr(code) for code in range(sys.maxunicode) if chr(code).isspace()]
+    bad = ["", "\0a", *(f"{blank}a" for blank in blanks), *(f"a{blank}" for blank in blanks)]
+    for name in bad:
+        assert name in ("", "\0a") or id_text(name) != name
+        with pytest.raises(DataError, match="would not come back from a file of labels"):
+            write(name)
+    for name in ("a b", "mp-1", "é σ"):
+        assert id_text(name) == name
+        write(name)
+
+
+@pytest.mark.parametrize("prefix", [" like", "like\t", "li\nke", "li\0ke", "\u3000like"])
+def test_a_prefix_that_files_of_labels_read_as_another_is_refused(
+    like: Path, tmp_path: Path, prefix: str
+) -> None:
+    with pytest.raises(InputError, match=r"would not come back .* \(--prefix\)"):
+        draw_pool(tmp_path / "pool", like, count=5, seed=0, prefix=prefix)
     assert not (tmp_path / "pool").exists()
 
 

@@ -112,6 +112,39 @@ def test_what_is_told_changes_predictions_and_no_pick(
     assert session.pending == tuple(i for i in dense.known if i not in told)
 
 
+def test_labels_that_find_no_memory_are_an_error_and_learned_the_next_time(
+    session: PoolSession, dense: DenseLoop
+) -> None:
+    def memory_for_one_posterior(_worker: object) -> None:
+        from gpnet_ray.gp.posterior import Posterior
+
+        build, left = Posterior.__init__, [1]
+
+        def init(self: Posterior, *args: Any, **options: Any) -> None:
+            if not left:
+                raise MemoryError("none is left")
+            left.pop()
+            build(self, *args, **options)
+
+        Posterior.__init__ = init  # type: ignore[method-assign]
+
+    new = session.pending[-12:]
+    assert session.tell(new, [truth(i) for i in new]) == 12
+    before = (session.pending, session.n_free)
+    # Two are built: of what is told, and of all that is known in the order of the shards' columns.
+    ray.get(session._scoring._gp.__ray_call__.remote(memory_for_one_posterior))
+    with pytest.raises(MemoryError, match="none is left"):
+        session.pick(3)
+    assert (session.pending, session.n_free) == before
+    said: list[str] = session._progress.said  # type: ignore[attr-defined]
+    assert not any("was lost" in line for line in said)
+    told = {i: truth(i) for i in dense.known if i not in session.pending}
+    picks = session.pick(3)
+    assert_same(picks, dense.pick(3))
+    expected = [dense.mean(pick.material_id, told) for pick in picks]
+    assert [pick.predicted for pick in picks] == pytest.approx(expected, abs=1e-8)
+
+
 def test_a_label_that_was_never_asked_for_counts_as_one_that_was(
     session: PoolSession, dense: DenseLoop
 ) -> None:

@@ -2,106 +2,40 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pytest
-from scipy.spatial.distance import cdist
+from support.pool_files import (
+    ENOUGH,
+    HYPERPARAMETERS,
+    N_FILES,
+    N_LABELLED,
+    ROWS,
+    WIDTH,
+    Pool,
+    small_pool,
+    write_file,
+)
 
-from gpnet_ray.data.pool_folder import PoolFile
-from gpnet_ray.errors import InputError
+from gpnet_ray.data.pool_folder import MappedLatents
+from gpnet_ray.errors import DataError, InputError
 from gpnet_ray.gp.bounded_points import BoundedPoints
+from gpnet_ray.gp.first_bounds import FirstBounds
 from gpnet_ray.gp.hyperparameters import Hyperparameters
 from gpnet_ray.gp.memory_need import FEWEST_ACTIVE, MOST_ACTIVE, memory_need
 from gpnet_ray.gp.posterior import Posterior
 from gpnet_ray.gp.scaling import LatentScaler
 from gpnet_ray.gp.selection import plan_cycles
-from gpnet_ray.latent_columns import latent_column
-
-WIDTH, N_LABELLED, N_FILES, ROWS = 3, 40, 4, 1500
-HYPERPARAMETERS = Hyperparameters("laplacian", 1.3, 2.0, 0.05, 0.0)
-ENOUGH = 1 << 30
-
-
-@dataclass(frozen=True)
-class Pool:
-    files: list[PoolFile]
-    ids: list[str]
-    latents: np.ndarray
-    labelled: list[str]
-    X: np.ndarray
-    scaler: LatentScaler
-
-    def posterior(self) -> Posterior:
-        return Posterior(HYPERPARAMETERS, self.labelled, self.X, np.zeros(len(self.X)))
-
-    def shards(self, count: int, **options: object) -> list[BoundedPoints]:
-        """The pool's files dealt out, first bounds computed."""
-        posterior = self.posterior()
-        how = {"scaler": self.scaler, "reserve": 400, "memory_budget": ENOUGH, **options}
-        shards = [
-            BoundedPoints(posterior.snapshot(), self.labelled, self.files[i::count], **how)
-            for i in range(count)
-        ]
-        for shard in shards:
-            assert sum(shard.first_bounds()) == len(shard)
-        return shards
-
-    def loop(
-        self, n: int, *, without: Sequence[str] = (), also: Sequence[str] = ()
-    ) -> tuple[list[str], list[float]]:
-        """One row of the factor after another for all labelled points and candidates; ids and σ of the picks."""
-        h, everything = (
-            HYPERPARAMETERS,
-            np.concatenate([self.X, self.scaler.transform(self.latents)]),
-        )
-        names = [f"labelled {n}" for n in range(len(self.X))] + self.ids
-        row_of = {name: row for row, name in enumerate(names)}
-        todo = [*range(len(self.X)), *(row_of[i] for i in also)]
-        is_free = np.ones(len(names), dtype=bool)
-        is_free[[*todo, *(row_of[i] for i in {*without, *self.labelled} if i in row_of)]] = False
-        rows, variance = np.empty((0, len(names))), np.full(len(names), h.amplitude**2)
-        picks: list[str] = []
-        sigmas: list[float] = []
-        while todo or len(picks) < n:
-            if todo:
-                best = todo.pop(0)
-            else:
-                best = int(np.argmax(np.where(is_free, variance, -np.inf)))
-                picks.append(names[best])
-                sigmas.append(float(np.sqrt(variance[best] + h.noise_std**2)))
-                is_free[best] = False
-            k = h.amplitude**2 * np.exp(-cdist(everything[[best]], everything)[0] / h.lengths[0])
-            row = (k - rows[:, best] @ rows) / np.sqrt(variance[best] + h.noise_std**2)
-            rows, variance = np.concatenate([rows, row[np.newaxis]]), variance - row**2
-        return picks, sigmas
 
 
 @pytest.fixture(scope="module")
 def pool(tmp_path_factory: pytest.TempPathFactory) -> Pool:
-    rng, folder = np.random.default_rng(3), tmp_path_factory.mktemp("pool")
-    # Dense in the middle and thin outside, as latents are: few points are far from all others.
-    latents = (rng.standard_t(4, size=(N_FILES * ROWS, WIDTH))).astype(np.float32)
-    ids = [f"m-{n}" for n in rng.permutation(10 * len(latents))[: len(latents)]]
-    files = []
-    for number in range(N_FILES):
-        mine = slice(number * ROWS, (number + 1) * ROWS)
-        files.append(write_file(folder / f"{number}.arrow", ids[mine], latents[mine]))
-    # Some of what is labelled lies in the pool.
-    X = np.concatenate([latents[:10], rng.standard_t(4, size=(N_LABELLED - 10, WIDTH))])
-    labelled = ids[:10] + [f"known-{n}" for n in range(N_LABELLED - 10)]
-    scaler = LatentScaler.fit(X, "standard")
-    return Pool(files, ids, latents, labelled, scaler.transform(X), scaler)
-
-
-def write_file(path: Path, ids: Sequence[str], latents: np.ndarray) -> PoolFile:
-    batch = pa.record_batch({"material_id": list(ids), "latent": latent_column(latents)})
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    return PoolFile(path, len(ids), path.stem)
+    return small_pool(tmp_path_factory.mktemp("pool"))
 
 
 def pick(
@@ -250,19 +184,105 @@ def test_an_interrupted_computation_of_bounds_goes_on(pool, expected, tmp_path):
     assert pick(pool, shards, 150)[0] == expected[0]
 
 
+def test_bounds_are_believed_only_of_files_that_are_what_the_manifest_says(
+    pool, expected, tmp_path, monkeypatch
+):
+    def bounded(folder: Path, bounds_dir: Path | None) -> list[BoundedPoints]:
+        files = [replace(file, path=folder / file.path.name) for file in pool.files]
+        return replace(pool, files=files).shards(1, bounds_dir=bounds_dir)
+
+    read: list[str] = []
+    check = MappedLatents.check_content
+    monkeypatch.setattr(
+        MappedLatents,
+        "check_content",
+        lambda latents: read.append(latents._file.path.name) or check(latents),
+    )
+    kept, names = tmp_path / "bounds", [file.path.name for file in pool.files]
+    here = Path(shutil.copytree(pool.files[0].path.parent, tmp_path / "here"))
+    bounded(here, kept)
+    assert read == names
+    # As they were: no file is read whole to know it.
+    assert pick(pool, bounded(here, kept), 150)[0] == expected[0]
+    assert read == names
+    # Moved to another disk, once: nothing is bounded again.
+    there = Path(shutil.copytree(here, tmp_path / "there"))
+    monkeypatch.setattr(FirstBounds, "of", None)
+    for _ in range(2):
+        bounded(there, kept)
+    assert read == 2 * names
+    monkeypatch.undo()
+    # Two files, each in the other's place.
+    first, second = there / names[0], there / names[1]
+    first.rename(there / "x")
+    second.rename(first)
+    (there / "x").rename(second)
+    for bounds_dir in (kept, tmp_path / "other", None):
+        with pytest.raises(DataError, match=r"0\.arrow is not what was written .*pool check"):
+            bounded(there, bounds_dir)
+    # A bad restore keeps name, size and time.
+    damaged = bytearray((here / names[0]).read_bytes())
+    damaged[damaged.index(pool.latents[7].tobytes())] ^= 1
+    times = (here / names[0]).stat()
+    (here / names[0]).write_bytes(damaged)
+    os.utime(here / names[0], ns=(times.st_atime_ns, times.st_mtime_ns))
+    with pytest.raises(DataError, match=r"0\.arrow is not what was written"):
+        bounded(here, kept)
+
+
 def test_a_budget_that_is_too_small_is_refused_at_once(pool):
     with pytest.raises(InputError, match=r"needs \d+ MiB for up to 400 labels and may use 10 MiB"):
         pool.shards(1, memory_budget=10 << 20)
 
 
-def test_no_more_are_offered_than_can_be_kept_exact_and_asking_again_says_so(pool):
+def test_no_more_are_offered_than_can_be_kept_exact_and_the_offer_says_so(pool):
     (shard,) = pool.shards(1, memory_budget=least_budget(1))
-    assert len(shard.propose(5000)) == FEWEST_ACTIVE
-    with pytest.raises(InputError, match=r"1024 candidates .* raise resources.shard_memory"):
-        shard.propose(5000)
-    # That was about the same candidates; after the next label it is another question.
-    shard.withdraw(pool.ids[:1])
-    assert len(shard.propose(5000)) == FEWEST_ACTIVE
+    for limit, offered in ((5000, FEWEST_ACTIVE), (FEWEST_ACTIVE, FEWEST_ACTIVE), (10, 10)):
+        proposal = shard.propose(limit)
+        assert (len(proposal), proposal.is_cut_short) == (offered, limit > FEWEST_ACTIVE)
+
+
+@pytest.mark.parametrize("unit", [1e20, 1e-22])
+def test_bounds_are_as_good_whatever_the_unit_of_the_target(pool, expected, unit):
+    # Variances of 1e40, or 1e-44, are beyond what float32 holds.
+    h = replace(HYPERPARAMETERS, amplitude=1.3 * unit, noise_std=0.05 * unit)
+    shards = replace(pool, hyperparameters=h).shards(1, memory_budget=least_budget(1))
+    posterior = replace(pool, hyperparameters=h).posterior()
+    ids, sigmas = pick(pool, shards, 150, posterior=posterior)
+    assert ids == expected[0]
+    np.testing.assert_allclose(np.divide(sigmas, unit), expected[1], rtol=0, atol=1e-9)
+    same = pool.shards(1, memory_budget=least_budget(1))
+    pick(pool, same, 150)
+    assert shards[0].touched() == same[0].touched()
+
+
+def test_memory_is_named_where_no_shard_can_offer_more_and_not_before(pool):
+    # A batch of 1,500 is certain with 1,024 of one shard and more of the other.
+    posterior = pool.posterior()
+    small = BoundedPoints(
+        posterior.snapshot(),
+        pool.labelled,
+        pool.files[:2],
+        scaler=pool.scaler,
+        reserve=400,
+        memory_budget=least_budget(2),
+    )
+    assert sum(small.first_bounds()) == 2 * ROWS
+    (large,) = replace(pool, files=pool.files[2:]).shards(1)
+
+    def batch(size: int, *limits: int) -> list[str]:
+        offers = [shard.propose(limit) for shard, limit in zip((small, large), limits, strict=True)]
+        plan = plan_cycles(posterior, offers, strategy="top-k", cycles=1, batch_size=size)
+        return [i for cycle in plan for i in cycle.ids]
+
+    assert batch(1500, 4096, 100) == []
+    _, sigma = posterior.predict(pool.scaler.transform(pool.latents))
+    free = np.array([i not in pool.labelled for i in pool.ids])
+    order = np.argsort(-np.where(free, sigma, 0.0))[:1500]
+    assert batch(1500, 4096, 1024) == [pool.ids[row] for row in order]
+    # All of one and 1,024 of the other are too few, and nobody can do better.
+    with pytest.raises(InputError, match=r"the 1024 candidates .* raise resources.shard_memory"):
+        batch(4000, 4096, 4096)
 
 
 def test_candidates_that_are_equally_uncertain_are_picked_by_id_however_many_they_are(tmp_path):

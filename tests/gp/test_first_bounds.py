@@ -15,11 +15,11 @@ KERNELS = ("laplacian", "laplacian-l1", "matern32", "matern52", "rbf", "rational
 
 
 def variances(hyperparameters, X, X_new) -> np.ndarray:
-    """Given all of X: by SciPy's solve with NumPy's factor."""
+    """Given all of X, as shares of the prior's: by SciPy's solve with NumPy's factor."""
     K = gram_matrix(hyperparameters, X).numpy() + hyperparameters.noise_std**2 * np.eye(len(X))
     cross = kernel_matrix(hyperparameters, X, X_new).numpy()
     V = solve_triangular(np.linalg.cholesky(K), cross, lower=True)
-    return hyperparameters.amplitude**2 - (V**2).sum(axis=0)
+    return 1.0 - (V**2).sum(axis=0) / hyperparameters.amplitude**2
 
 
 def test_bounds_hold_with_a_length_scale_a_dimension(problem_like):
@@ -30,10 +30,20 @@ def test_bounds_hold_with_a_length_scale_a_dimension(problem_like):
     assert (bounds >= exact).all()
 
 
+class Points:
+    """A file of a pool that is as it was when it was checked."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows, self.stamp = rows, "the same"
+
+    def __len__(self) -> int:
+        return self.rows
+
+
 def test_a_folder_that_cannot_be_written_is_named_with_what_to_do(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match=r"cannot be kept in .*name another folder"):
-        save_bounds(tmp_path / "file", "key", np.zeros(3, np.float32))
+        save_bounds(tmp_path / "file", "key", Points(3), np.zeros(3, np.float32))
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -47,7 +57,7 @@ def test_what_some_labels_leave_bounds_what_all_leave(problem_like, kernel, nois
         bounds = FirstBounds(problem.hyperparameters, problem.train_X, rows=rows).of(X)
         assert bounds.dtype == np.float32
         assert (bounds >= exact).all()
-    # All rows leave what is exact, but for the slack and the rounding to float32 (6e-8 of 1.7).
+    # All rows leave what is exact, but for the slack and the rounding to float32 (6e-8).
     assert (bounds - exact).max() < 1e-5
 
 
@@ -86,14 +96,14 @@ def test_rounding_goes_up():
 
 def test_bounds_on_disk_come_back_or_are_refused(tmp_path):
     bounds = np.linspace(0, 1, 50, dtype=np.float32)
-    assert load_bounds(tmp_path / "b", "key", rows=50) is None
-    save_bounds(tmp_path / "b", "key", bounds)
-    np.testing.assert_array_equal(load_bounds(tmp_path / "b", "key", rows=50), bounds)
-    assert load_bounds(tmp_path / "b", "another key", rows=50) is None
+    assert load_bounds(tmp_path / "b", "key", Points(50)) is None
+    save_bounds(tmp_path / "b", "key", Points(50), bounds)
+    np.testing.assert_array_equal(load_bounds(tmp_path / "b", "key", Points(50)), bounds)
+    assert load_bounds(tmp_path / "b", "another key", Points(50)) is None
     (file,) = (tmp_path / "b").iterdir()
     content = bytearray(file.read_bytes())
     # A bit of an exponent: a bound that has become too small would hide a candidate.
     content[-1] ^= 0x40
     file.write_bytes(content)
     with pytest.raises(DataError, match="is damaged; remove it"):
-        load_bounds(tmp_path / "b", "key", rows=50)
+        load_bounds(tmp_path / "b", "key", Points(50))

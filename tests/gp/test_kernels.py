@@ -64,6 +64,27 @@ def test_distances_are_accurate_for_points_that_are_close_or_far_from_the_origin
     assert np.all(distances[np.arange(50), np.arange(50)] == 0.0)
 
 
+@pytest.mark.parametrize("outliers", [1, 60, 190])
+def test_outliers_cost_their_neighbours_no_digits(outliers):
+    X, Y = with_close_pairs(120, 200)
+    far = np.random.default_rng(1).permutation(200)[:outliers]
+    Y[far, 2] = 1e9 * (1 + np.random.default_rng(2).uniform(size=outliers))
+    for A, B in ((X, Y), (Y, X), (Y, Y)):
+        distances, expected = pairwise_distances(A, B).numpy(), cdist(A, B)
+        np.testing.assert_allclose(distances, expected, rtol=1e-12, atol=1e-14)
+
+
+def test_the_centre_of_a_tile_is_where_most_of_its_points_are():
+    _, Y = with_close_pairs(1000, 1000)
+    outliers = np.random.default_rng(1).permutation(1000)[:100]
+    Y[outliers] += 1e9
+    # Pairs are computed again where they are close compared with their distance from it, at ten times the cost.
+    assert np.abs(kernels._centre(tf.constant(Y)).numpy()).max() < 2.0
+    for rows in (0, 1, 2, 3, 8):
+        expected = np.median(Y[:rows], axis=0) if rows else np.zeros(Y.shape[1])
+        np.testing.assert_allclose(kernels._centre(tf.constant(Y[:rows])), expected, rtol=1e-15)
+
+
 def test_more_close_pairs_than_are_computed_again_at_once_are_all_accurate():
     # 90,000 pairs within 1e-6 of each other, far from the other points.
     X = np.random.default_rng(0).normal(size=(310, 3))

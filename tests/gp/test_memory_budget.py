@@ -15,6 +15,7 @@ MEBIBYTE = 1 << 20
 
 SHARD = """
 import json, sys, threading, time
+from hashlib import sha256
 from pathlib import Path
 import numpy as np
 import pyarrow as pa
@@ -40,7 +41,7 @@ def file(name, rows):
     path = folder / name
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)
-    return PoolFile(path, rows, name)
+    return PoolFile(path, rows, sha256(path.read_bytes()).hexdigest())
 
 def pick(files, n, picks):
     X, known = rng.normal(size=(n, 8)), [f"known-{row}" for row in range(n)]

@@ -10,6 +10,7 @@ from scipy.spatial.distance import pdist
 
 from gpnet_ray.errors import InputError
 from gpnet_ray.gp.candidates import CandidateSet
+from gpnet_ray.gp.hyperparameters import Hyperparameters
 from gpnet_ray.gp.messages import Proposal
 from gpnet_ray.gp.posterior import Posterior
 from gpnet_ray.gp.scored_points import ScoredPoints
@@ -266,6 +267,19 @@ def test_repeated_points_tie_and_the_smallest_id_comes_first(
     for place in places:
         here = [i for i in ids if tuple(X[problem.pool_row(i)]) == place]
         assert here == sorted(here)
+
+
+def test_a_variance_that_is_larger_by_more_than_rounding_is_picked_whatever_the_id():
+    h = Hyperparameters("laplacian", 1.0, 1.0, 0.01, 0.0)
+    posterior = Posterior(h, ["known"], np.zeros((1, 1)), np.zeros(1))
+    # The prior's variance of 1 less exp(−2 r) / (1 + noise²): 2.7e-12 for each 1e-11 of a distance r near 1.
+    for difference, first in ((1e-11, "b"), (1e-12, "a")):
+        X = np.array([[1.0], [1.0 + difference]])
+        proposal = Proposal(("a", "b"), X, bound_of_rest=-np.inf)
+        (cycle,) = plan_cycles(posterior, [proposal], strategy="max-sigma", cycles=1)
+        assert cycle.ids == (first,)
+        (cycle,) = plan_cycles(posterior, [proposal], strategy="top-k", cycles=1, batch_size=2)
+        assert cycle.ids[0] == first
 
 
 def test_a_pool_of_one_place_without_noise_is_emptied_in_the_order_of_ids(
