@@ -32,6 +32,7 @@ from gpnet_ray.report.html_parts import (
 from gpnet_ray.report.html_picks import picks_section
 from gpnet_ray.report.html_sigma import enrichment_tables, sigma_tables
 from gpnet_ray.report.panels import SECTIONS, Panel
+from gpnet_ray.report.stage_times import stage_times
 from gpnet_ray.report.words import (
     NO_BREAK,
     counted,
@@ -225,16 +226,12 @@ def _settings(summary: Mapping[str, Any]) -> Section:
     if gp:
         gp["likelihood evaluations"] = summary["gp"]["evaluations"]
     run = {"started": summary["started"], "command": summary["command"], **summary["machine"]}
-    seconds = {
-        stage: f"{value:,.1f} s" if isinstance(value, (int, float)) else value
-        for stage, value in summary["timings_s"].items()
-    }
     blocks = [
         f"<details{' open' if opened else ''}>\n<summary>{heading}</summary>\n"
         f"{key_values(content)}\n</details>"
         for heading, content, opened in (
             ("Gaussian process, fitted", gp, True),
-            ("Time taken", seconds, True),
+            ("Time taken", _times(summary["timings_s"]), True),
             ("Run and machine", run, False),
             ("Versions", summary["versions"], False),
             ("Configuration", summary["settings"], False),
@@ -244,3 +241,12 @@ def _settings(summary: Mapping[str, Any]) -> Section:
     return Section(
         "settings", "Settings and versions", f'<div class="panels">{"".join(blocks)}</div>'
     )
+
+
+def _times(timings: Mapping[str, float]) -> dict[str, str]:
+    """List the stages, below each what was done within it."""
+    listed = {}
+    for stage in stage_times(timings):
+        listed[stage.name] = f"{stage.seconds:,.1f} s"
+        listed |= {f"of which {part.name}": f"{part.seconds:,.1f} s" for part in stage.parts}
+    return listed
