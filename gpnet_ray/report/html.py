@@ -36,6 +36,7 @@ from gpnet_ray.report.stage_times import stage_times
 from gpnet_ray.report.words import (
     NO_BREAK,
     counted,
+    failed_labels_text,
     label_saving_sentence,
     network_sentence,
     percent_text,
@@ -191,8 +192,7 @@ def _failed_labels(summary: Mapping[str, Any]) -> Section | None:
     if len(failed) > FAILURES_SHOWN:
         rows.append((f"… {len(failed) - FAILURES_SHOWN:,} more in picks.parquet",))
     listing = table(("Arm", "Cycle", "Id", "Formula", "Status", "Reason", "Tries"), rows)
-    count = counted(len(failed), "picked material")
-    text = f"{count} got no label: set aside, never counted as labels."
+    text = f"{failed_labels_text(failed)}: set aside, never counted as labels."
     return Section("failed", "Failed labels", f"<p>{escape(text)}</p>\n{listing}")
 
 

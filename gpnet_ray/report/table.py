@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gpnet_ray.report.words import (
-    counted,
     error_text,
+    failed_labels_text,
     label_saving_sentence,
     network_sentence,
     percent_text,
@@ -80,9 +80,8 @@ def _lines_below(summary: Mapping[str, Any]) -> list[str]:
         for retraining in arm["retrainings"]
     ]
     lines += [radius_sentence(arm["radius"]) for arm in summary["arms"] if arm["radius"]]
-    failed = len(summary["failed_labels"])
-    if failed:
-        lines.append(f"{counted(failed, 'label')} could not be had; the report lists them.")
+    if summary["failed_labels"]:
+        lines.append(f"{failed_labels_text(summary['failed_labels'])}; the report lists them.")
     rejected = rejected_sentence(summary["rejected"])
     lines += [] if rejected is None else [rejected]
     lines.append(f"Labels: {summary['label_note']}")

@@ -12,7 +12,9 @@ import pytest
 from rich.console import Console
 
 from gpnet_ray.report import words
-from gpnet_ray.report.summary import build_summary
+from gpnet_ray.report.finished_run import read_finished_run
+from gpnet_ray.report.html import page_html
+from gpnet_ray.report.summary import build_summary, summarise
 from gpnet_ray.report.table import summary_table
 
 
@@ -44,8 +46,18 @@ def test_below_the_table_stand_network_saving_failures_and_what_the_labels_are(m
     text = " ".join(printed(build_summary(make_run())).split())
     assert "The network's own output has a test MAE of 0.2125 eV/atom." in text
     assert "a label saving of" in text
-    assert "1 label could not be had" in text
+    assert "1 picked material got no label; the report lists them." in text
     assert "Labels: Ionic-model energies, not DFT." in text
+
+
+def test_a_material_that_two_arms_picked_in_vain_is_one_material(make_run):
+    run = read_finished_run(make_run())
+    summary = summarise(run)
+    (failed,) = summary["failed_labels"]
+    summary["failed_labels"] = [failed, {**failed, "strategy": "random"}]
+    said = "1 picked material got no label (2 picks, as several arms picked the same)"
+    assert f"{said}; the report lists them." in " ".join(printed(summary).split())
+    assert f"{said}: set aside" in page_html(run, summary, [], run.path)
 
 
 def test_what_was_left_out_is_said_in_one_line_and_only_where_there_is_something(make_run):
