@@ -78,13 +78,22 @@ def comparison_sentences(summary: Mapping[str, Any]) -> list[str]:
             f" {unit} (lower in {one['n_arm_ended_lower']} of {counted(one['n'], 'seed')};"
             f" {_test(gap['test'])})."
         )
-        median = "none that is finite" if factor["median"] is None else f"{factor['median']:.2g}"
         sentences.append(
-            f"It saved {_pm(saved, lambda v: f'{v:.0f}')} labels ({_test(saved['test'])}); label saving:"
-            f" median {median}, mean {_pm(factor, lambda v: f'{v:.2g}')}"
-            f" of the {factor['n_finite']} that are finite."
+            f"It saved {_pm(saved, lambda v: f'{v:.0f}')} labels ({_test(saved['test'])});"
+            f" {_label_saving(factor)}."
         )
     return sentences
+
+
+def _label_saving(factor: Mapping[str, Any]) -> str:
+    """Say the median over all seeds, which may be infinite, and the mean over those where it is finite."""
+    if not factor["n_finite"]:
+        return "no finite label saving in any seed"
+    median = "not finite" if factor["median"] is None else f"{factor['median']:.2g}"
+    return (
+        f"label saving: median {median}, mean {_pm(factor, lambda v: f'{v:.2g}')} over the"
+        f" {counted(factor['n_finite'], 'seed')} where it is finite"
+    )
 
 
 def _errors(of: Mapping[str, Any]) -> list[str]:
