@@ -58,11 +58,15 @@ def status(
 
 
 def _run(folder: Path) -> None:
+    from gpnet_ray.campaign.folder_kinds import instead_of_run
     from gpnet_ray.campaign.journal import read_journal
     from gpnet_ray.campaign.run_folder import RunFolder
     from gpnet_ray.campaign.telemetry_standing import Standing
     from gpnet_ray.report.stage_times import stage_times
 
+    instead = instead_of_run(folder)
+    if instead is not None:
+        raise RunFolderError(instead)
     files = RunFolder(folder)
     if not files.journal.is_file():
         raise RunFolderError(
