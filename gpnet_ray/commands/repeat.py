@@ -44,6 +44,6 @@ def repeat_run(
             file=sys.stderr,
         )
         raise
-    console.print(repeats_table(result.summary))
+    console.print(repeats_table(result.summary, width=console.width), crop=False)
     for name, path in (("Summary", result.run_dir / "summary.json"), ("All seeds", result.page)):
         typer.echo(f"{name}: {path}")
