@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from gpnet_ray.campaign.ask_tell_state import AskTellState
+from gpnet_ray.campaign.folder_kinds import ASK_TELL_HEADER, has_header
 from gpnet_ray.campaign.identity import science_of
 from gpnet_ray.campaign.journal import Journal, read_journal
 from gpnet_ray.campaign.run_folder import RunFolder
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 __all__ = ["UNUSED_SECTIONS", "AskTellFolder"]
-
-CONFIG_HEADER = "# The resolved configuration of an ask-and-tell campaign of gpnet-ray.\n"
-"""First line of its config.yaml; another than that of a run, so that no run overwrites told labels."""
 
 UNUSED_SECTIONS = {"split", "retraining", "oracle", "labels", "storage"}
 """Of the configuration: they concern runs that have an oracle."""
@@ -85,7 +83,7 @@ class AskTellFolder(RunFolder):
             self.remove()
         self.path.mkdir(parents=True, exist_ok=True)
         content = config.model_dump(mode="json", exclude=UNUSED_SECTIONS)
-        self.write_text(self.config, CONFIG_HEADER + yaml.safe_dump(content, sort_keys=False))
+        self.write_text(self.config, ASK_TELL_HEADER + yaml.safe_dump(content, sort_keys=False))
 
     def read_config(self) -> Config:
         """Read the configuration back.
@@ -183,6 +181,4 @@ class AskTellFolder(RunFolder):
 
     def is_own(self) -> bool:
         """Whether an ask-and-tell campaign lies here."""
-        if not self.config.is_file():
-            return False
-        return self.config.read_text("utf-8", errors="replace").startswith(CONFIG_HEADER)
+        return has_header(self.config, ASK_TELL_HEADER)

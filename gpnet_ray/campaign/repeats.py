@@ -9,6 +9,7 @@ from typing import Any
 
 from gpnet_ray.actors.cluster import connected
 from gpnet_ray.campaign.data_fingerprint import DataFingerprint
+from gpnet_ray.campaign.folder_kinds import REPEATS_HEADER
 from gpnet_ray.campaign.identity import check_same, science_of
 from gpnet_ray.campaign.journal import read_journal
 from gpnet_ray.campaign.preparation import load_dataset
@@ -35,7 +36,7 @@ DATA = "data (ids, crystals, targets)"
 class RepeatsFolder(RunFolder):
     """The folder of all seeds: their run folders, what they say together, and a page."""
 
-    config_header = "# The resolved configuration of repeats of a run of gpnet-ray.\n"
+    config_header = REPEATS_HEADER
 
     def of_seed(self, seed: int) -> RunFolder:
         """The run folder of one seed."""

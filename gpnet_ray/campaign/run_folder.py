@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from gpnet_ray.campaign.folder_kinds import RUN_HEADER, has_header
 from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.rejected import rejected_csv
 from gpnet_ray.campaign.surrogate import (
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["LABEL_FILES", "NetworkFiles", "RunFolder"]
-
-CONFIG_HEADER = "# The resolved configuration of a run of gpnet-ray.\n"
-"""First line of a run's config.yaml: a folder without it is somebody else's."""
-
 
 LABEL_FILES = "label_files"
 """Where what oracles leave of labels is kept, unless the configuration names another place."""
@@ -66,8 +63,9 @@ class RunFolder(NetworkFiles):
     place_advice = "name another place with --runs-dir or --name"
     """What errors say where the folder cannot be made."""
 
-    config_header = CONFIG_HEADER
     """First line of its config.yaml, by which a folder of this kind is known."""
+    config_header = RUN_HEADER
+    """First line of its config.yaml: a folder without it is of another kind, or somebody else's."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -157,9 +155,7 @@ class RunFolder(NetworkFiles):
         check_folder_can_be_made(self.path, what="run folder", advice=self.place_advice)
 
     def _is_run(self) -> bool:
-        if not self.config.is_file():
-            return False
-        return self.config.read_text("utf-8", errors="replace").startswith(self.config_header)
+        return has_header(self.config, self.config_header)
 
     def create(self, config: Config, *, overwrite: bool) -> None:
         """Make the folder with the resolved configuration in it.

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from gpnet_ray.campaign.folder_kinds import instead_of_run
 from gpnet_ray.campaign.journal import read_journal
 from gpnet_ray.data.dataset import name_some
 from gpnet_ray.data.plain_columns import refuse_objects
@@ -120,7 +121,12 @@ def load_network(path: str | Path) -> NetworkState:
             " written by megnet"
         )
     inner = path / NETWORK_FOLDER
-    return load_network_state(inner if (inner / NETWORK_FILE).is_file() else path)
+    if (inner / NETWORK_FILE).is_file():
+        return load_network_state(inner)
+    instead = instead_of_run(path)
+    if instead is not None:
+        raise InputError(instead)
+    return load_network_state(path)
 
 
 def load_surrogate(path: str | Path) -> Surrogate | None:

@@ -9,6 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gpnet_ray.campaign.folder_kinds import VALIDATION_HEADER
 from gpnet_ray.campaign.run_folder import RunFolder
 from gpnet_ray.data.structure_files import file_stem
 from gpnet_ray.errors import RunFolderError
@@ -73,7 +74,7 @@ class FoldRecord:
 class ValidationFolder(RunFolder):
     """Paths, writers and readers of one validation."""
 
-    config_header = "# The resolved configuration of a validation of gpnet-ray.\n"
+    config_header = VALIDATION_HEADER
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)

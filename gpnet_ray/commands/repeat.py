@@ -39,6 +39,6 @@ def repeat_run(
     except KeyboardInterrupt:
         say_interrupted(folder.path, has_begun=any(folder.path.glob("seed-*/journal.jsonl")))
         raise
-    console.print(repeats_table(result.summary))
+    console.print(repeats_table(result.summary, width=console.width), crop=False)
     for name, path in (("Summary", result.run_dir / "summary.json"), ("All seeds", result.page)):
         typer.echo(f"{name}: {path}")

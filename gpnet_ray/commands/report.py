@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 __all__ = ["report", "show_result"]
 
@@ -18,17 +18,18 @@ def report(
     """Draw the report of a run again from its tables, also while the run goes on."""
     from gpnet_ray.report.page import write_report
     from gpnet_ray.report.summary import build_summary
-    from gpnet_ray.report.table import summary_table
     from gpnet_ray.report.words import progress_sentences
 
     page, console, summary = write_report(run_dir), Console(), build_summary(run_dir)
     if summary["progress"]:
         state, labels, _ = progress_sentences(summary["progress"])
         console.print(f"Not finished. {state} {labels}", highlight=False, markup=False)
-    show_result(console, summary_table(summary), page)
+    show_result(console, summary, page)
 
 
-def show_result(console: Console, table: Table, report: Path) -> None:
+def show_result(console: Console, summary: Mapping[str, Any], report: Path) -> None:
     """Print a run's table and where its report lies."""
-    console.print(table)
+    from gpnet_ray.report.table import summary_table
+
+    console.print(summary_table(summary, width=console.width), crop=False)
     console.print(f"Report: {report}", soft_wrap=True, highlight=False)

@@ -143,7 +143,6 @@ def _run(config: Config, *, resume: bool, overwrite: bool, retry_failed: bool) -
     from gpnet_ray.campaign.storage import check_free
     from gpnet_ray.data import hypothetical_oxides
     from gpnet_ray.progress import make_progress
-    from gpnet_ray.report.table import summary_table
 
     console = Console()
     progress = make_progress(console)
@@ -159,4 +158,4 @@ def _run(config: Config, *, resume: bool, overwrite: bool, retry_failed: bool) -
     except KeyboardInterrupt:
         say_interrupted(folder.path, has_begun=folder.journal.is_file())
         raise typer.Exit(INTERRUPTED) from None
-    show_result(console, summary_table(result.summary), result.report)
+    show_result(console, result.summary, result.report)

@@ -15,6 +15,7 @@ from gpnet_ray.errors import InputError, RunFolderError
 if TYPE_CHECKING:
     from gpnet_ray.campaign.ask_tell_state import AskTellStatus
     from gpnet_ray.campaign.telemetry_standing import ArmFigures, RunFigures
+    from gpnet_ray.report.stage_times import StageTime
 
 __all__ = ["status"]
 
@@ -57,10 +58,15 @@ def status(
 
 
 def _run(folder: Path) -> None:
+    from gpnet_ray.campaign.folder_kinds import instead_of_run
     from gpnet_ray.campaign.journal import read_journal
     from gpnet_ray.campaign.run_folder import RunFolder
     from gpnet_ray.campaign.telemetry_standing import Standing
+    from gpnet_ray.report.stage_times import stage_times
 
+    instead = instead_of_run(folder)
+    if instead is not None:
+        raise RunFolderError(instead)
     files = RunFolder(folder)
     if not files.journal.is_file():
         raise RunFolderError(
@@ -76,11 +82,17 @@ def _run(folder: Path) -> None:
             f"{about['target']} ({unit}) of {about['source']}, begun {about['started']}:"
             f" {about['n_train']} train, {about['n_pool']} pool, {about['n_test']} test"
         )
-    done = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in standing.timings.items())
+    done = ", ".join(_in_seconds(stage) for stage in stage_times(standing.timings))
     typer.echo(f"Stages done: {done or 'none'}")
     _print_run(standing.figures(), unit)
     if standing.finished:
         typer.echo("Finished.")
+
+
+def _in_seconds(stage: StageTime) -> str:
+    """A stage with its time, and what of it its parts took."""
+    parts = ", ".join(map(_in_seconds, stage.parts))
+    return f"{stage.name} {stage.seconds:.1f} s" + (f" (of which {parts})" if parts else "")
 
 
 def _cluster(address: str) -> None:

@@ -119,7 +119,7 @@ def validate(
         )
         raise typer.Exit(INTERRUPTED) from None
     for one in result.summary["targets"]:
-        console.print(validation_table(result.summary, one))
+        console.print(validation_table(result.summary, one, width=console.width), crop=False)
     console.print(f"Predictions and summary: {result.run_dir}", soft_wrap=True, highlight=False)
 
 

@@ -22,8 +22,9 @@ class CurveBand:
     Attributes:
         arm: Name of the arm.
         n_curves: How many curves, one a seed.
-        n_labelled: Labelled materials, int64 ``(c,)``, rising: every number at which one of the curves
-            was measured, from where all have begun to where the first ends.
+        n_labelled: Labelled materials, int64 ``(c,)``, never falling: every number at which one of the
+            curves was measured, from where all have begun to where the first ends, as often as the curve
+            that was measured there most often. Of a single curve these are its own.
         mean: Mean error over the curves, float64 ``(c,)``, target's unit.
         std: Standard deviation over the curves (n − 1), float64 ``(c,)``; 0 for a single curve.
     """
@@ -38,6 +39,10 @@ class CurveBand:
 def curve_band(curves: Sequence[LearningCurve]) -> CurveBand:
     """Take the mean over the curves of one arm; between two measurements the earlier one holds.
 
+    An arm is measured twice with the same labels where its network was trained again, or where a label failed:
+    the first measurements are averaged with each other, then the second ones, and a curve that has no second
+    one stays at its first.
+
     Raises:
         InputError: no curves, curves of different arms, or curves that share no number of labels.
     """
@@ -51,15 +56,37 @@ def curve_band(curves: Sequence[LearningCurve]) -> CurveBand:
             f"no number of labels is in all {len(curves)} curves of {arms[0]!r}: one begins at {start}"
             f" and another ends at {end}; give curves from the same start"
         )
-    measured = np.unique(np.concatenate([curve.n_labelled for curve in curves]))
-    grid = measured[(measured >= start) & (measured <= end)]
-    errors = np.stack([_held(curve, grid) for curve in curves])
+    grid, nth = _grid(curves, start, end)
+    errors = np.stack([_held(curve, grid, nth) for curve in curves])
     std = errors.std(axis=0, ddof=1) if len(curves) > 1 else np.zeros(len(grid))
     return CurveBand(
         arm=arms[0], n_curves=len(curves), n_labelled=grid, mean=errors.mean(axis=0), std=std
     )
 
 
-def _held(curve: LearningCurve, grid: npt.NDArray[np.int64]) -> FloatArray:
-    """Return the last error measured with at most so many labels."""
-    return curve.error[np.searchsorted(curve.n_labelled, grid, side="right") - 1]
+def _grid(
+    curves: Sequence[LearningCurve], start: int, end: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the numbers of labels from start to end, and which measurement with so many each entry is."""
+    measured = np.unique(np.concatenate([curve.n_labelled for curve in curves]))
+    measured = measured[(measured >= start) & (measured <= end)]
+    times = np.max([np.subtract(*_bounds(curve, measured)) for curve in curves], axis=0)
+    first = np.cumsum(times) - times
+    return np.repeat(measured, times), np.arange(times.sum()) - np.repeat(first, times)
+
+
+def _held(
+    curve: LearningCurve, grid: npt.NDArray[np.int64], nth: npt.NDArray[np.int64]
+) -> FloatArray:
+    """Return the n-th error measured with so many labels, or the last one before it."""
+    after, first = _bounds(curve, grid)
+    held: FloatArray = curve.error[np.minimum(first + nth, after - 1)]
+    return held
+
+
+def _bounds(
+    curve: LearningCurve, grid: npt.NDArray[np.int64]
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return how many evaluations had at most so many labels, and how many had fewer."""
+    after = np.searchsorted(curve.n_labelled, grid, side="right")
+    return after, np.searchsorted(curve.n_labelled, grid, side="left")

@@ -53,7 +53,7 @@ class Enriched:
 
 @dataclass(frozen=True)
 class Enrichment:
-    """Kinds of material in the picks of one arm, the most over-represented first.
+    """Kinds of material in the picks of one arm, by standard deviations above chance (``deviation``).
 
     Attributes:
         n_pool: Materials in the pool.

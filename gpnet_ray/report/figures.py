@@ -7,7 +7,7 @@ state of pyplot is touched. Draw and save inside :func:`gpnet_ray.report.style.f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -62,15 +62,16 @@ def learning_curve_figure(
             with a band of one standard deviation to both sides.
         ylabel: what the error is, with its unit.
         title: on what it was measured.
-        saving: a comparison to mark: the level of the worse arm's final error, from where the better
-            arm reaches it to where the worse one ends.
+        saving: a comparison to mark: the level of the worse arm's final error, from where the worse arm ends
+            to where the better one reaches it, and down to what that one measured there.
     """
     figure, axes = new_panel(PANEL_INCHES)
     names = list(dict.fromkeys(curve.arm for curve in curves))
     for name in names:
         _draw_arm(axes, [curve for curve in curves if curve.arm == name], arm_style(name, names))
     if saving is not None and saving.saving is not None and saving.saving > 1:
-        _mark_saving(axes, saving, start=int(curves[0].n_labelled[0]))
+        better = next(curve for curve in curves if curve.arm == saving.better)
+        _mark_saving(axes, saving, better)
     axes.set_xlabel("Labelled materials")
     axes.set_ylabel(plain(ylabel))
     axes.set_title(plain(title))
@@ -193,15 +194,19 @@ def training_figure(
     return figure
 
 
-def _mark_saving(axes: Axes, saving: LabelSaving, *, start: int) -> None:
+def _mark_saving(axes: Axes, saving: LabelSaving, better: LearningCurve) -> None:
+    start, level = int(better.n_labelled[0]), saving.final_error_worse
     reached, end = start + saving.labels_needed, start + saving.labels_bought
-    level = saving.final_error_worse
+    line: dict[str, Any] = {"color": BLACK, "linewidth": 0.9, "linestyle": ":"}
     axes.annotate(
         "",
         xy=(reached, level),
         xytext=(end, level),
-        arrowprops={"arrowstyle": "-|>", "color": BLACK, "linewidth": 0.9, "linestyle": ":"},
+        arrowprops={"arrowstyle": "-|>", "shrinkA": 0, "shrinkB": 0, **line},
     )
+    # The measurement that counts may lie below the level: down to it, so that the arrow meets the curve.
+    first = better.error[better.error <= level][0]
+    axes.plot([reached, reached], [level, first], **line)
     axes.annotate(
         f"label saving {saving.saving:.1f}",
         xy=((reached + end) / 2, level),

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from gpnet_ray.campaign.folder_kinds import instead_of_run
 from gpnet_ray.data.plain_columns import refuse_objects
 from gpnet_ray.errors import RunFolderError
 from gpnet_ray.gp.recalibration import Recalibration
@@ -112,7 +113,7 @@ def read_finished_run(run_dir: Path) -> FinishedRun:
     """Read the files of a run that the report needs, whether it is finished or still goes on.
 
     Raises:
-        RunFolderError: the folder or a file is missing, cannot be read, lacks a column, or states
+        RunFolderError: the folder is of another kind, or it or a file is missing, cannot be read, lacks a column, or states
             another unit than the run; the message names the file and what to do.
     """
     run_dir = Path(run_dir)
@@ -120,6 +121,9 @@ def read_finished_run(run_dir: Path) -> FinishedRun:
         raise RunFolderError(
             f"there is no run folder {run_dir}; give the folder of a run (runs/NAME)"
         )
+    instead = instead_of_run(run_dir)
+    if instead is not None:
+        raise RunFolderError(instead)
     if not (run_dir / "run.json").is_file():
         raise RunFolderError(
             f"run folder {run_dir} has no run.json, which a run writes once its materials are split: try"

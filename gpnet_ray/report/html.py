@@ -32,9 +32,11 @@ from gpnet_ray.report.html_parts import (
 from gpnet_ray.report.html_picks import picks_section
 from gpnet_ray.report.html_sigma import enrichment_tables, sigma_tables
 from gpnet_ray.report.panels import SECTIONS, Panel
+from gpnet_ray.report.stage_times import stage_times
 from gpnet_ray.report.words import (
     NO_BREAK,
     counted,
+    failed_labels_text,
     label_saving_sentence,
     network_sentence,
     percent_text,
@@ -190,8 +192,7 @@ def _failed_labels(summary: Mapping[str, Any]) -> Section | None:
     if len(failed) > FAILURES_SHOWN:
         rows.append((f"… {len(failed) - FAILURES_SHOWN:,} more in picks.parquet",))
     listing = table(("Arm", "Cycle", "Id", "Formula", "Status", "Reason", "Tries"), rows)
-    count = counted(len(failed), "picked material")
-    text = f"{count} got no label: set aside, never counted as labels."
+    text = f"{failed_labels_text(failed)}: set aside, never counted as labels."
     return Section("failed", "Failed labels", f"<p>{escape(text)}</p>\n{listing}")
 
 
@@ -225,16 +226,12 @@ def _settings(summary: Mapping[str, Any]) -> Section:
     if gp:
         gp["likelihood evaluations"] = summary["gp"]["evaluations"]
     run = {"started": summary["started"], "command": summary["command"], **summary["machine"]}
-    seconds = {
-        stage: f"{value:,.1f} s" if isinstance(value, (int, float)) else value
-        for stage, value in summary["timings_s"].items()
-    }
     blocks = [
         f"<details{' open' if opened else ''}>\n<summary>{heading}</summary>\n"
         f"{key_values(content)}\n</details>"
         for heading, content, opened in (
             ("Gaussian process, fitted", gp, True),
-            ("Time taken", seconds, True),
+            ("Time taken", _times(summary["timings_s"]), True),
             ("Run and machine", run, False),
             ("Versions", summary["versions"], False),
             ("Configuration", summary["settings"], False),
@@ -244,3 +241,12 @@ def _settings(summary: Mapping[str, Any]) -> Section:
     return Section(
         "settings", "Settings and versions", f'<div class="panels">{"".join(blocks)}</div>'
     )
+
+
+def _times(timings: Mapping[str, float]) -> dict[str, str]:
+    """List the stages, below each what was done within it."""
+    listed = {}
+    for stage in stage_times(timings):
+        listed[stage.name] = f"{stage.seconds:,.1f} s"
+        listed |= {f"of which {part.name}": f"{part.seconds:,.1f} s" for part in stage.parts}
+    return listed

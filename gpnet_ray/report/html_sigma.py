@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from gpnet_ray.report.html_parts import error_number, number, table
+from gpnet_ray.report.summary_sigma import picked_more_often
 from gpnet_ray.report.words import counted, error_text, percent_text
 
 __all__ = ["enrichment_tables", "sigma_tables"]
@@ -126,9 +127,10 @@ def _enrichment(arm: str, found: Mapping[str, Any]) -> str:
             ("stoichiometry", "stoichiometries"),
             ("formula", "formulas"),
         )
-        for row in found[key]["rows"]
-        if row["ratio"] > 1
+        for row in picked_more_often(found[key])
     ]
     headings = ("Kind", "Name", "In the pool", "Picked", "By chance", "Ratio", "p")
-    heading = escape(f"{arm}: what was picked more often than by chance")
+    heading = escape(
+        f"{arm}: what was picked more often than by chance, by standard deviations above chance"
+    )
     return f"<details>\n<summary>{heading}</summary>\n{table(headings, rows)}\n</details>\n"

@@ -9,8 +9,6 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from gpnet_ray.errors import InputError
 from gpnet_ray.evaluation.comparison import LearningCurve, compare_two
 from gpnet_ray.report.finished_run import FinishedRun, read_finished_run
@@ -23,6 +21,7 @@ from gpnet_ray.report.html_charts import (
 )
 from gpnet_ray.report.html_parts import Section, document, error_number, flat_texts, number, table
 from gpnet_ray.report.page import write_text
+from gpnet_ray.report.stage_times import total_seconds
 from gpnet_ray.report.style import BLACK, BLUE, GREEN, GREY, VERMILLION
 from gpnet_ray.report.summary import learning_curve, summarise
 from gpnet_ray.report.words import (
@@ -265,4 +264,4 @@ def _about(runs: Sequence[_Run]) -> Section:
 
 
 def _seconds(run: _Run) -> float:
-    return float(np.sum([float(s) for s in run.summary["timings_s"].values()] or [0.0]))
+    return total_seconds(run.summary["timings_s"])

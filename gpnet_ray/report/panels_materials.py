@@ -16,11 +16,11 @@ from gpnet_ray.report.latent_map import LatentMap, read_or_make_latent_map
 from gpnet_ray.report.materials import read_materials
 from gpnet_ray.report.panels_drawing import Drawing, Stage, file_name, quantity
 from gpnet_ray.report.summary import arm_rows
-from gpnet_ray.report.summary_sigma import SIGNIFICANT
+from gpnet_ray.report.summary_sigma import SIGNIFICANT, picked_more_often
 from gpnet_ray.report.words import counted
 from gpnet_ray.types import FloatArray
 
-__all__ = ["material_panels"]
+__all__ = ["enrichment_panels", "material_panels"]
 
 ELEMENTS_SHOWN = 12
 STOICHIOMETRIES_SHOWN = 8
@@ -40,7 +40,7 @@ def material_panels(
         yield from _target_map(run, places, summary)
         yield from _sigma_maps(places, stages, summary)
         yield from _pick_maps(run, places)
-    yield from _enrichment(summary)
+    yield from enrichment_panels(summary)
 
 
 def _target_map(
@@ -128,7 +128,8 @@ def _values(places: LatentMap, of_id: Mapping[str, float]) -> FloatArray:
     return np.array([of_id.get(i, np.nan) for i in places.ids], dtype=np.float64)
 
 
-def _enrichment(summary: Mapping[str, Any]) -> Iterator[Drawing]:
+def enrichment_panels(summary: Mapping[str, Any]) -> Iterator[Drawing]:
+    """Draw of every arm what it picked more often than by chance, the same as stands in the tables."""
     for arm in summary["arms"]:
         found = arm["enrichment"]
         if found is None:
@@ -136,22 +137,24 @@ def _enrichment(summary: Mapping[str, Any]) -> Iterator[Drawing]:
         kinds = [
             EnrichedGroup(
                 heading,
-                [_enriched(row) for row in found[key]["rows"][:shown]],
+                [_enriched(row) for row in rows[:shown]],
                 significant=SIGNIFICANT / found[key]["tested"],
             )
             for key, heading, shown in (
                 ("elements", "Elements", ELEMENTS_SHOWN),
                 ("stoichiometries", "Stoichiometries", STOICHIOMETRIES_SHOWN),
             )
-            if found[key]["rows"]
+            if (rows := picked_more_often(found[key]))
         ]
+        if not kinds:
+            continue
         figure = enrichment_figure(
-            kinds, title=f"{arm['strategy']}: largest surpluses over random picks"
+            kinds, title=f"{arm['strategy']}: picked more often than by chance"
         )
         caption = (
-            f"{arm['strategy']}: elements and stoichiometries with the largest surplus in its"
-            f" {counted(found['n_picked'], 'pick')} from {found['n_pool']:,} materials, against the"
-            " hypergeometric distribution of random picks. "
+            f"{arm['strategy']}: elements and stoichiometries of which its"
+            f" {counted(found['n_picked'], 'pick')} from {found['n_pool']:,} materials hold more than random"
+            " picks would, by standard deviations above chance (hypergeometric distribution). "
             + " ".join(
                 _beyond_chance(found[key], name) for key, name in _KINDS if found[key]["tested"]
             )

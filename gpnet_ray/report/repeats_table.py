@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from gpnet_ray.report.table_columns import ROOMY, number_table
 from gpnet_ray.report.words import counted, error_text, percent_text, spread_text
 
 if TYPE_CHECKING:
@@ -12,51 +13,37 @@ if TYPE_CHECKING:
 
 __all__ = ["comparison_sentences", "repeats_table"]
 
+HEADINGS = (
+    *("arm", "labels\nbought", "test\nMAE", "test\nRMSE"),
+    *("within\n2σ", "MAE on the\nunlabelled"),
+)
 ON = {"test": "On the test rows", "unlabelled": "On the materials that were still unlabelled"}
 
 
-def repeats_table(summary: Mapping[str, Any]) -> Table:
-    """Lay out the results of all seeds for ``rich.console.Console.print``.
+def repeats_table(summary: Mapping[str, Any], *, width: int = ROOMY) -> Table:
+    """Lay out the results of all seeds for ``rich.console.Console.print`` (with ``crop=False``).
 
     Args:
         summary: The content of the repeats' ``summary.json``.
+        width: Columns of the terminal.
 
     Returns:
         One line for the start and one for the end of each arm, mean ± standard deviation over the seeds;
         below it, how the arms compare, with the tests.
     """
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-
     seeds = summary["seeds"]
     head = f"{summary['name']}: {summary['target']} ({summary['unit']})"
-    table = Table(
-        title=escape(f"{head}, {counted(len(seeds), 'seed')} from {seeds[0]}, mean ± std"),
-        title_style="bold",
-        title_justify="left",
-        caption=escape(
-            "\n".join([*comparison_sentences(summary), f"Labels: {summary['label_note']}"])
-        ),
-        caption_style="",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-    )
-    table.add_column("arm")
-    for heading in (
-        "labels\nbought",
-        "test\nMAE",
-        "test\nRMSE",
-        "within\n2σ",
-        "MAE on the\nunlabelled",
-    ):
-        table.add_column(heading, justify="right")
-    table.add_row("before the loop", "0", *_errors(summary["before"]))
+    rows = [("before the loop", "0", *_errors(summary["before"]))]
     for arm in summary["arms"]:
         bought = f"{arm['labels_bought']['mean']:,.0f}"
-        table.add_row(escape(arm["strategy"]), bought, *_errors(arm))
-    return table
+        rows.append((arm["strategy"], bought, *_errors(arm)))
+    return number_table(
+        f"{head}, {counted(len(seeds), 'seed')} from {seeds[0]}, mean ± std",
+        HEADINGS,
+        rows,
+        below=[*comparison_sentences(summary), f"Labels: {summary['label_note']}"],
+        width=width,
+    )
 
 
 def comparison_sentences(summary: Mapping[str, Any]) -> list[str]:
@@ -78,13 +65,22 @@ def comparison_sentences(summary: Mapping[str, Any]) -> list[str]:
             f" {unit} (lower in {one['n_arm_ended_lower']} of {counted(one['n'], 'seed')};"
             f" {_test(gap['test'])})."
         )
-        median = "none that is finite" if factor["median"] is None else f"{factor['median']:.2g}"
         sentences.append(
-            f"It saved {_pm(saved, lambda v: f'{v:.0f}')} labels ({_test(saved['test'])}); label saving:"
-            f" median {median}, mean {_pm(factor, lambda v: f'{v:.2g}')}"
-            f" of the {factor['n_finite']} that are finite."
+            f"It saved {_pm(saved, lambda v: f'{v:.0f}')} labels ({_test(saved['test'])});"
+            f" {_label_saving(factor)}."
         )
     return sentences
+
+
+def _label_saving(factor: Mapping[str, Any]) -> str:
+    """Say the median over all seeds, which may be infinite, and the mean over those where it is finite."""
+    if not factor["n_finite"]:
+        return "no finite label saving in any seed"
+    median = "not finite" if factor["median"] is None else f"{factor['median']:.2g}"
+    return (
+        f"label saving: median {median}, mean {_pm(factor, lambda v: f'{v:.2g}')} over the"
+        f" {counted(factor['n_finite'], 'seed')} where it is finite"
+    )
 
 
 def _errors(of: Mapping[str, Any]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gpnet_ray.evaluation.enrichment import Enriched, enrichment
@@ -13,7 +13,13 @@ from gpnet_ray.gp.recalibration import Recalibration
 from gpnet_ray.report.finished_run import Columns
 from gpnet_ray.report.materials import RunMaterials
 
-__all__ = ["SIGNIFICANT", "arm_enrichment", "sigma_check", "stage_metrics"]
+__all__ = [
+    "SIGNIFICANT",
+    "arm_enrichment",
+    "picked_more_often",
+    "sigma_check",
+    "stage_metrics",
+]
 
 KINDS_LISTED = 20
 SIGNIFICANT = 0.05
@@ -66,8 +72,17 @@ def arm_enrichment(materials: RunMaterials | None, picks: Columns) -> dict[str, 
     }
 
 
+def picked_more_often(listed: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the kinds that were picked more often than by chance, in the order in which they are listed.
+
+    Args:
+        listed: ``elements``, ``formulas`` or ``stoichiometries`` of what :func:`arm_enrichment` gives.
+    """
+    return [row for row in listed["rows"] if row["ratio"] > 1]
+
+
 def _listed(kinds: Sequence[Enriched]) -> dict[str, Any]:
-    """List the most over-represented kinds, with how many were tested and how many are beyond chance."""
+    """List the kinds furthest above chance, with how many were tested and how many are beyond chance."""
     return {
         "tested": len(kinds),
         "significant": sum(kind.p_value < SIGNIFICANT / len(kinds) for kind in kinds),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from gpnet_ray.report.table_columns import ROOMY, number_table
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -29,42 +31,35 @@ WORDS = {
 }
 
 
-def validation_table(summary: Mapping[str, Any], target: Mapping[str, Any]) -> Table:
-    """Lay out the metrics of one target for ``rich.console.Console.print``.
+def validation_table(
+    summary: Mapping[str, Any], target: Mapping[str, Any], *, width: int = ROOMY
+) -> Table:
+    """Lay out the metrics of one target for ``rich.console.Console.print`` (with ``crop=False``).
 
     Args:
         summary: The content of a validation's ``summary.json``.
         target: One of its ``targets``.
+        width: Columns of the terminal.
 
     Returns:
         One line a metric: its mean and standard deviation over the folds and its value on all held-out
         rows together; or its value alone where there was one split.
     """
-    from rich import box
-    from rich.markup import escape
-    from rich.table import Table
-
     several = len(target["folds"]) > 1
-    table = Table(
-        title=escape(f"{summary['name']}: {target['target']} ({target['unit']})"),
-        title_style="bold",
-        title_justify="left",
-        caption=escape("\n".join(_lines_below(summary, target))),
-        caption_style="",
-        caption_justify="left",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-    )
-    table.add_column("metric")
-    table.add_column("mean ± std\nover the folds" if several else "held-out\nrows", justify="right")
-    if several:
-        table.add_column("all held-out\nrows", justify="right")
+    rows = []
     for name, words in WORDS.items():
         mean, std, all_rows = (_number(target[of][name]) for of in ("mean", "std", "all_rows"))
         values = (f"{mean} ± {std}", all_rows) if several else (all_rows,)
         unit = target["units"][name]
-        table.add_row(escape(words + (f" ({unit})" if unit == target["unit"] else "")), *values)
-    return table
+        rows.append((words + (f" ({unit})" if unit == target["unit"] else ""), *values))
+    of_folds = ("mean ± std\nover the folds", "all held-out\nrows")
+    return number_table(
+        f"{summary['name']}: {target['target']} ({target['unit']})",
+        ("metric", *(of_folds if several else ("held-out\nrows",))),
+        rows,
+        below=_lines_below(summary, target),
+        width=width,
+    )
 
 
 def _number(value: float | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ __all__ = [
     "ResultRow",
     "counted",
     "error_text",
+    "failed_labels_text",
     "label_saving_sentence",
     "network_sentence",
     "percent_text",
@@ -245,6 +246,19 @@ def rejected_sentence(rejected: Mapping[str, Any]) -> str | None:
     )
     verb = "was" if count == 1 else "were"
     return f"{counted(count, 'material')} {verb} left out: {kinds} (rejected.csv)."
+
+
+def failed_labels_text(failed: Sequence[Mapping[str, Any]]) -> str:
+    """Say how many materials got no label; one that several arms picked is one material.
+
+    >>> failed_labels_text([{"material_id": "mp-1"}, {"material_id": "mp-1"}, {"material_id": "mp-2"}])
+    '2 picked materials got no label (3 picks, as several arms picked the same)'
+    """
+    materials = len({row["material_id"] for row in failed})
+    text = f"{counted(materials, 'picked material')} got no label"
+    if materials < len(failed):
+        text += f" ({counted(len(failed), 'pick')}, as several arms picked the same)"
+    return text
 
 
 def _row(arm: Mapping[str, Any], stage: str, name: str) -> ResultRow:

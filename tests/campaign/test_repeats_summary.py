@@ -90,6 +90,24 @@ def test_the_table_names_each_test_its_n_and_why_none_is_made(over_seeds):
     assert repeats_table({**over_seeds, "name": "x"}).row_count == 3
 
 
+def test_what_is_said_of_label_savings_that_are_not_finite(over_seeds):
+    said = comparison_sentences(over_seeds)[1]
+    assert said.endswith(
+        "; label saving: median 3, mean 1.8 ± 1.6 over the 2 seeds where it is finite."
+    )
+    none = saving("max-sigma", "random", 0, 0.11, 0.17)
+    some = saving("max-sigma", "random", 100, 0.10, 0.16)
+    for savings, ending in (
+        ([none, none], "; no finite label saving in any seed."),
+        (
+            [none, none, some],
+            "; label saving: median not finite, mean 3 over the 1 seed where it is finite.",
+        ),
+    ):
+        seeds = {n: summary(0.11, 0.17, one) for n, one in enumerate(savings)}
+        assert comparison_sentences(repeats_summary(seeds))[1].endswith(ending)
+
+
 def test_campaigns_run_side_by_side_where_whole_ones_fit():
     resources = ResourcesConfig(shards=2, labellers=2)  # five actors, a CPU each where there are
     assert campaigns_side_by_side(resources, [Node(2, 0)]) == 1

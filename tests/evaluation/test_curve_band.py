@@ -24,11 +24,27 @@ def test_mean_and_deviation_by_hand_where_curves_were_measured_at_different_labe
     assert band.std == pytest.approx([0.2 / np.sqrt(2), 0.0, 0.2 / np.sqrt(2)], abs=1e-15)
 
 
-def test_a_failed_label_repeats_a_number_and_the_later_error_counts():
-    band = curve_band([curve([10, 11, 11, 12], [0.6, 0.5, 0.4, 0.3])])
-    assert band.n_labelled.tolist() == [10, 11, 12]
-    assert band.mean.tolist() == [0.6, 0.4, 0.3]
-    assert band.std.tolist() == [0, 0, 0]
+def test_a_single_curve_is_its_own_mean_with_every_measurement():
+    # A failed label at 11, the network trained again at 12.
+    n, error = [10, 11, 11, 12, 12, 13], [0.6, 0.5, 0.4, 0.3, 0.1, 0.2]
+    band = curve_band([curve(n, error)])
+    assert band.n_labelled.tolist() == n
+    assert band.mean.tolist() == error
+    assert band.std.tolist() == [0] * 6
+
+
+def test_a_jump_at_one_number_of_labels_has_a_mean_before_and_one_after():
+    # The first is trained again at 12, the second at 11 and 12, the third never.
+    band = curve_band(
+        [
+            curve([10, 11, 12, 12], [0.9, 0.8, 0.7, 0.1]),
+            curve([10, 11, 11, 12, 12], [0.9, 0.8, 0.5, 0.4, 0.1]),
+            curve([10, 12], [0.6, 0.4]),
+        ]
+    )
+    assert band.n_labelled.tolist() == [10, 11, 11, 12, 12]
+    assert band.mean == pytest.approx([0.8, 2.2 / 3, 1.9 / 3, 0.5, 0.2], rel=1e-15)
+    assert band.std[3:] == pytest.approx([np.sqrt(0.03), np.sqrt(0.03)], rel=1e-12)
 
 
 @pytest.mark.parametrize(

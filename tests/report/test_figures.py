@@ -7,7 +7,7 @@ import pytest
 from matplotlib.collections import PathCollection, PolyCollection
 from matplotlib.figure import Figure
 
-from gpnet_ray.evaluation.comparison import LearningCurve
+from gpnet_ray.evaluation.comparison import LearningCurve, compare_two
 from gpnet_ray.evaluation.enrichment import enrichment
 from gpnet_ray.evaluation.error_against_sigma import error_in_sigma_bins, worst_points
 from gpnet_ray.evaluation.uncertainty import calibration_curve
@@ -62,6 +62,25 @@ def test_curves_of_several_seeds_are_one_line_with_a_band_of_one_standard_deviat
     assert (at_start.min(), at_start.max()) == pytest.approx((0.6 - 0.1414214, 0.6 + 0.1414214))
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["max-sigma (2 seeds)", "random"]
+
+
+def test_a_curve_jumps_where_the_network_was_trained_again_and_the_arrow_meets_it():
+    n = np.array([10, 11, 12, 12])
+    better = LearningCurve("max-sigma", n, np.array([0.6, 0.35, 0.3, 0.1]))
+    worse = LearningCurve("random", n, np.array([0.6, 0.5, 0.4, 0.2]))
+    # The comparison ends with the last pick, before the network was trained again.
+    picking = [LearningCurve(c.arm, n[:3], c.error[:3]) for c in (better, worse)]
+    saving = compare_two(*picking, measure="test")
+    figure = learning_curve_figure([better, worse], ylabel="MAE", title="t", saving=saving)
+    *drawn, drop = [list(zip(*line.get_data(), strict=True)) for line in figure.axes[0].lines]
+    for points, curve in zip(drawn, (better, worse), strict=True):
+        assert points == list(zip(curve.n_labelled, curve.error, strict=True))
+    # Random ended at 0.4 with 12 labels; max-sigma was below that for the first time with 11.
+    arrow = next(text for text in figure.axes[0].texts if not text.get_text())
+    assert (arrow.xyann, arrow.xy) == ((12, 0.4), (11, 0.4))
+    assert arrow.xyann in drawn[1]
+    assert drop == [(11, 0.4), (11, 0.35)]
+    assert drop[1] in drawn[0]
 
 
 def test_residuals_are_coloured_by_how_far_beyond_2sigma_and_the_worst_are_named(predictions):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import sklearn.manifold
+from matplotlib.figure import Figure
 
 from gpnet_ray.errors import RunFolderError
 from gpnet_ray.gp.scaling import LatentScaler
 from gpnet_ray.latent_columns import latent_column
 from gpnet_ray.report import latent_map
 from gpnet_ray.report.finished_run import read_finished_run
+from gpnet_ray.report.html_sigma import enrichment_tables
 from gpnet_ray.report.latent_map import MAP_FILE, read_or_make_latent_map
 from gpnet_ray.report.panels import draw_panels
+from gpnet_ray.report.panels_materials import enrichment_panels
 from gpnet_ray.report.summary import summarise
 
 FORMULAS = ("SrTiO3", "MgO", "CaO", "BaTiO3", "Al2O3")
@@ -102,6 +106,39 @@ def test_captions_state_the_numbers_of_the_summary(run_dir, panels):
     # Of the materials with no target before the loop some are test rows or were labelled in it.
     grey = 15  # the odd ones of 30 that nobody picked
     assert f"Grey: {grey} materials" in panels["latent_map_target"].caption
+
+
+def names_in(figure: Figure) -> list[str]:
+    return [label.get_text() for axes in figure.axes for label in axes.get_yticklabels()]
+
+
+def test_figure_and_table_show_the_same_kinds_and_none_that_chance_holds_as_often(run_dir):
+    summary = summarise(read_finished_run(run_dir))
+    for arm in summary["arms"]:
+        one = {**summary, "arms": [arm]}
+        (drawing,) = enrichment_panels(one)
+        shown = names_in(drawing.figure)
+        listed = enrichment_tables(one)
+        groups = [arm["enrichment"][key]["rows"] for key in ("elements", "stoichiometries")]
+        more = [[r for r in rows if r["n_picked"] > r["expected"]] for rows in groups]
+        # Some kinds were picked as often as by chance or less, or this says nothing.
+        assert 0 < sum(map(len, more)) < sum(map(len, groups))
+        assert shown == [row["name"] for rows in more for row in rows]
+        for kind, rows in zip(("element", "stoichiometry"), more, strict=True):
+            assert re.findall(f"<td>{kind}</td><td>([^<]*)</td>", listed) == [
+                row["name"] for row in rows
+            ]
+            deviations = [row["deviation"] for row in rows]
+            assert deviations == sorted(deviations, reverse=True)
+
+
+def test_no_figure_of_picks_that_hold_nothing_more_often_than_by_chance(run_dir):
+    summary = summarise(read_finished_run(run_dir))
+    (arm, *_) = summary["arms"]
+    for key in ("elements", "stoichiometries", "formulas"):
+        for row in arm["enrichment"][key]["rows"]:
+            row["ratio"] = 1.0
+    assert list(enrichment_panels({**summary, "arms": [arm]})) == []
 
 
 def test_likeness_in_the_latent_space_is_nearness_on_the_map(run_dir, tmp_path):

@@ -5,47 +5,85 @@ from __future__ import annotations
 import doctest
 import io
 import shutil
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from gpnet_ray.commands.report import show_result
 from gpnet_ray.report import words
-from gpnet_ray.report.summary import build_summary
+from gpnet_ray.report.finished_run import read_finished_run
+from gpnet_ray.report.html import page_html
+from gpnet_ray.report.summary import build_summary, summarise
 from gpnet_ray.report.table import summary_table
+from gpnet_ray.report.table_columns import number_table
 
 
 def printed(summary, width=80):
     console = Console(file=io.StringIO(), width=width, color_system=None)
-    console.print(summary_table(summary))
+    show_result(console, summary, Path("index.html"))
     return console.file.getvalue()
 
 
-def test_the_table_fits_a_terminal_of_80_columns_with_every_number_whole(make_run):
+@pytest.mark.parametrize("width", [100, 80, 60, 40])
+def test_every_number_is_whole_however_narrow_the_terminal_is(make_run, width):
     summary = build_summary(make_run(strategies=["max-sigma", "random", "distance"]))
-    text = printed(summary)
-    assert max(map(len, text.splitlines())) <= 80
+    summary["arms"][0]["test"]["after"]["r2"] = -12.3456
+    text = printed(summary, width)
+    lines = [line for line in text.splitlines() if "index.html" not in line]
+    # 40 columns do not hold the numbers alone, and the terminal breaks the lines.
+    assert max(map(len, lines)) <= (width if width > 40 else 60)
     assert "…" not in text
     for arm in summary["arms"]:
-        start = [arm["strategy"], str(arm["labels_bought"])]
-        (line,) = [ln for ln in text.splitlines() if ln.split()[:2] == start]
         test = arm["test"]["after"]
-        assert line.split() == [
-            *start,
+        numbers = [
+            str(arm["labels_bought"]),
             *(f"{test[m]:.4f}" for m in ("mae", "rmse", "r2")),
             *(f"{100 * test['coverage_2sigma']:.1f}", "%"),
             f"{test['miscalibration_area']:.4f}",
             f"{arm['unlabelled']['after']['mae']:.4f}",
         ]
+        at = next(n for n, line in enumerate(lines) if line.split()[1:] == numbers)
+        # What does not fit of the name stands below its beginning.
+        name = lines[at].split()[0]
+        while name != arm["strategy"]:
+            at += 1
+            name += lines[at].strip()
+            assert arm["strategy"].startswith(name)
+
+
+def test_tables_of_seeds_and_folds_have_whole_numbers_and_names_in_a_narrow_terminal():
+    rows = [("distance", "1,500", "0.5505 ± 0.0355", "92.5 %")]
+    headings = ("arm", "labels", "test\nMAE", "within")
+    table = number_table("t", headings, rows, below=["end"], width=20)
+    console = Console(file=io.StringIO(), width=20, color_system=None)
+    console.print(table, crop=False)
+    text = console.file.getvalue()
+    assert "0.5505 ±" in text
+    assert "± 0.0355" not in text  # on the next line, so that the table is as narrow as can be
+    assert "…" not in text
+    for part in ("distan", "ce", "1,500", "0.5505", "±", "0.0355", "92.5"):
+        assert part in text.split()
 
 
 def test_below_the_table_stand_network_saving_failures_and_what_the_labels_are(make_run):
     text = " ".join(printed(build_summary(make_run())).split())
     assert "The network's own output has a test MAE of 0.2125 eV/atom." in text
     assert "a label saving of" in text
-    assert "1 label could not be had" in text
+    assert "1 picked material got no label; the report lists them." in text
     assert "Labels: Ionic-model energies, not DFT." in text
+
+
+def test_a_material_that_two_arms_picked_in_vain_is_one_material(make_run):
+    run = read_finished_run(make_run())
+    summary = summarise(run)
+    (failed,) = summary["failed_labels"]
+    summary["failed_labels"] = [failed, {**failed, "strategy": "random"}]
+    said = "1 picked material got no label (2 picks, as several arms picked the same)"
+    assert f"{said}; the report lists them." in " ".join(printed(summary).split())
+    assert f"{said}: set aside" in page_html(run, summary, [], run.path)
 
 
 def test_what_was_left_out_is_said_in_one_line_and_only_where_there_is_something(make_run):
