@@ -63,7 +63,6 @@ class RunFolder(NetworkFiles):
     place_advice = "name another place with --runs-dir or --name"
     """What errors say where the folder cannot be made."""
 
-    """First line of its config.yaml, by which a folder of this kind is known."""
     config_header = RUN_HEADER
     """First line of its config.yaml: a folder without it is of another kind, or somebody else's."""
 
