@@ -24,6 +24,12 @@ from gpnet_ray.campaign.label_desk import LabelDesk
 from gpnet_ray.campaign.label_failures import check_failures
 from gpnet_ray.campaign.planning import Planner
 from gpnet_ray.campaign.replay import check_picks, check_replayed, journaled_from
+from gpnet_ray.campaign.stretch_events import (
+    StandingOfArm,
+    cycle_event,
+    measured_again_event,
+    round_event,
+)
 from gpnet_ray.campaign.telemetry_meter import Meter
 from gpnet_ray.config import SelectionConfig
 from gpnet_ray.oracles.protocol import LabelOutcome
@@ -148,7 +154,7 @@ class Stretch:
             finished, outcomes = self._label(planned, task)
             self._journal_cycles(done, finished)
             self._commit(done, finished, outcomes)
-            self._journal_round(done, len(finished))
+            self._journal_round(done + len(finished), len(finished))
             failed = [p.outcome for p in self._picks if p.outcome.status != "ok"]
             what = f"picks of {self._strategy}"
             check_failures(failed, len(self._picks), self._selection, what=what)
@@ -304,49 +310,31 @@ class Stretch:
             self._pool_sums.append(total)
 
     def _journal_cycles(self, done: int, finished: Sequence[PlannedCycle]) -> None:
+        fingerprint = self._start.fingerprint
         self._journal.append(
             *(
-                {
-                    "event": "cycle",
-                    "strategy": self._strategy,
-                    "cycle": number,
-                    "network": self._start.fingerprint,
-                    "ids": list(cycle.ids),
-                    "sigmas": list(cycle.sigmas),
-                    "radius": cycle.radius,
-                }
+                cycle_event(self._strategy, number, cycle, fingerprint=fingerprint)
                 for number, cycle in enumerate(finished, start=done + 1)
                 if number not in self._journaled
             )
         )
 
-    def _journal_round(self, done: int, n_cycles: int) -> None:
-        """Write how the arm stands after a round, and what the round cost."""
-        cost = self._meter.take_round()
-        if done + n_cycles in self._journaled:
-            return
-        event = {
-            "event": "round",
-            "strategy": self._strategy,
-            "cycle": done + n_cycles,
-            "cycles": n_cycles,
-            "pool_size": self._pool_size,
-            "largest_sigma": self._largest_sigma(),
-            "test_mae": self._test_mae(),
-        }
-        self._journal.append({**event, **cost})
+    def _journal_round(self, number: int, n_cycles: int) -> None:
+        cost, size = self._meter.take_round(), self._pool_size
+        if number not in self._journaled:
+            standing = self._standing()
+            self._journal.append(
+                round_event(self._strategy, number, n_cycles, standing, pool_size=size, cost=cost)
+            )
 
     def _journal_measured_again(self, network: int) -> None:
-        """Write how the arm stands with a network that was trained again."""
-        if (self._strategy, network) in self._measured_again:
-            return
-        event = {"event": "measured again", "strategy": self._strategy, "network": network}
-        standing = {"largest_sigma": self._largest_sigma(), "test_mae": self._test_mae()}
-        self._journal.append({**event, **standing})
+        if (self._strategy, network) not in self._measured_again:
+            self._journal.append(measured_again_event(self._strategy, network, self._standing()))
 
-    def _largest_sigma(self) -> float | None:
+    def _standing(self) -> StandingOfArm:
         sigmas = ray.get([shard.largest_sigma.remote() for shard in self._shards])
-        return max((s for s in sigmas if s is not None), default=None)
+        largest = max((s for s in sigmas if s is not None), default=None)
+        return StandingOfArm(largest, self._test_mae())
 
     def _grown_record(self, before: tuple[tuple[str, ...], FloatArray, FloatArray]) -> ArmRecord:
         record = self._record

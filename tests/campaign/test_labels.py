@@ -117,6 +117,7 @@ def bought_with_a_measured_pool(folder: Path, **how: bool) -> list[str]:
     return [call.material_id for call in oracle.calls()]
 
 
+@pytest.mark.long
 def test_a_pool_that_is_labelled_beforehand_is_bought_once(small_ray: None, tmp_path: Path) -> None:
     asked = bought_with_a_measured_pool(tmp_path)
     assert len(asked) == len(set(asked)) == 40

@@ -165,6 +165,7 @@ def test_a_run_cut_off_in_a_training_ends_with_the_same_picks(
     assert again.metrics.equals(retrained.metrics)
 
 
+@pytest.mark.long
 def test_latents_that_are_not_of_the_network_beside_them_are_made_again(
     retrained: Any, tmp_path: Path
 ) -> None:

@@ -3,145 +3,32 @@
 from __future__ import annotations
 
 import itertools
-import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import ray
-from support.labellers import hired
+from support.stretches import (
+    HYPERPARAMETERS,
+    POOL,
+    TRAIN,
+    FunctionOracle,
+    ids_of,
+    points,
+    run_arm,
+    sequential_max_sigma,
+    truth,
+)
 
-from gpnet_ray.actors.gp_worker import GpWorker
-from gpnet_ray.actors.pool_shard import PoolShard
 from gpnet_ray.campaign.arm import Arm
-from gpnet_ray.campaign.arm_record import ArmRecord, ArmResult, Pick
+from gpnet_ray.campaign.arm_record import ArmRecord, Pick
 from gpnet_ray.campaign.context import RunContext
 from gpnet_ray.campaign.history import RunHistory
 from gpnet_ray.campaign.journal import Journal, read_journal
-from gpnet_ray.campaign.label_desk import LabelDesk
-from gpnet_ray.campaign.stretch import StartingPoint, Stretch
-from gpnet_ray.config import SelectionConfig
 from gpnet_ray.config_layers import load_config
-from gpnet_ray.errors import OracleError, RunFolderError
-from gpnet_ray.gp.hyperparameters import Hyperparameters
+from gpnet_ray.errors import OracleError
 from gpnet_ray.oracles.protocol import LabelOutcome
 from gpnet_ray.progress import NullProgress
-
-HYPERPARAMETERS = Hyperparameters(
-    kernel="laplacian", amplitude=1.3, length_scale=1.1, noise_std=0.1, mean=0.2
-)
-TRAIN = tuple(f"train-{n:03d}" for n in range(15))
-POOL = tuple(f"pool-{n:03d}" for n in range(60))
-TEST = tuple(f"test-{n:03d}" for n in range(10))
-
-
-def points(ids: Sequence[str]) -> np.ndarray:
-    return np.stack([np.random.default_rng(list(i.encode())).random(4) for i in ids])
-
-
-def truth(material_id: str) -> float:
-    return float(np.sin(3 * points([material_id])[0]).sum())
-
-
-@dataclass
-class FunctionOracle:
-    """Labels by a formula; fails for the ids it is told to."""
-
-    failing: frozenset[str] = frozenset()
-    name: str = "function"
-    unit: str = "eV/atom"
-    answers_about: dict[str, str] = field(default_factory=dict)
-    seconds: float = 0.0
-
-    def label(self, ids: Sequence[str], structures: Sequence[Any]) -> list[LabelOutcome]:
-        time.sleep(self.seconds)
-        return [
-            LabelOutcome(i, "failed", None, "SCF did not converge", 1, 0.0)
-            if i in self.failing
-            else LabelOutcome(self.answers_about.get(i, i), "ok", truth(i), "", 1, 0.0)
-            for i in ids
-        ]
-
-
-@pytest.fixture(scope="module")
-def scorers(small_ray: None) -> Iterator[tuple[Any, list[Any]]]:
-    options = {"num_cpus": 0.1, "runtime_env": {"env_vars": {"TF_CPP_MIN_LOG_LEVEL": "2"}}}
-    y = np.array([truth(i) for i in TEST])
-    gp = ray.remote(GpWorker).options(**options).remote(TEST, points(TEST), y)
-    shards = [
-        ray.remote(PoolShard)
-        .options(**options)
-        .remote(ids, points(ids), np.array([truth(i) for i in ids]))
-        for ids in (POOL[0::2], POOL[1::2])
-    ]
-    yield gp, shards
-    for actor in (gp, *shards):
-        ray.kill(actor)
-
-
-def run_arm(
-    scorers: tuple[Any, list[Any]],
-    folder: Path,
-    *,
-    strategy: Any = "max-sigma",
-    oracle: FunctionOracle | None = None,
-    watching: dict[str, Any] | None = None,
-    **selection: Any,
-) -> ArmResult:
-    gp, shards = scorers
-    settings = SelectionConfig(strategies=(strategy,), **{"cycles": 20, **selection})
-    structures = dict.fromkeys((*TRAIN, *POOL, *TEST))
-    start = StartingPoint(
-        HYPERPARAMETERS, TRAIN, points(TRAIN), np.array([truth(i) for i in TRAIN])
-    )
-    with hired(oracle or FunctionOracle()) as crew, Journal(folder / "journal.jsonl") as journal:
-        history = RunHistory.of(journal.events)
-        stretch = Stretch(
-            ArmRecord(strategy),
-            settings,
-            unit="eV/atom",
-            seed=0,
-            pool_ids=POOL,
-            gp=gp,
-            shards=shards,
-            desk=LabelDesk(crew, structures, journal, history),
-            journal=journal,
-            history=history,
-            **(watching or {}),
-        )
-        with NullProgress().task("", total=1, unit="") as task:
-            return stretch.run(start, task).result()
-
-
-def dense_variance(labelled: Sequence[str], pool: Sequence[str]) -> np.ndarray:
-    """Dense NumPy: variances (of f) of the pool given the labelled points."""
-    h = HYPERPARAMETERS
-
-    def k(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        distance = np.sqrt(((a[:, None] - b[None]) ** 2).sum(-1))
-        return h.amplitude**2 * np.exp(-distance / h.length_scale)
-
-    K = k(points(labelled), points(labelled)) + h.noise_std**2 * np.eye(len(labelled))
-    cross = k(points(labelled), points(pool))
-    return h.amplitude**2 - (cross * np.linalg.solve(K, cross)).sum(0)
-
-
-def sequential_max_sigma(
-    failing: frozenset[str], cycles: int, *, given: Sequence[str] = ()
-) -> list[str]:
-    """One pick at a time, after those given; a failed material is set aside and never labelled."""
-    labelled = [*TRAIN, *(i for i in given if i not in failing)]
-    pool, picked = sorted(set(POOL).difference(given)), list(given)
-    for _ in range(cycles - len(given)):
-        best = pool[int(np.argmax(dense_variance(labelled, pool)))]
-        pool.remove(best)
-        picked.append(best)
-        if best not in failing:
-            labelled.append(best)
-    return picked
 
 
 def test_where_labels_take_long_every_cycle_is_seen_and_the_picks_are_the_same(scorers, tmp_path):
@@ -176,10 +63,6 @@ def dense_mean(picked: list[str], cycle: int) -> float:
     return float(h.mean + k @ np.linalg.solve(K + h.noise_std**2 * np.eye(len(a)), residual))
 
 
-def ids_of(result: ArmResult) -> list[str]:
-    return [pick.outcome.material_id for pick in result.picks]
-
-
 def test_without_failures_the_picks_are_the_sequential_ones(scorers: Any, tmp_path: Path) -> None:
     result = run_arm(scorers, tmp_path)
     assert ids_of(result) == sequential_max_sigma(frozenset(), 20)
@@ -202,95 +85,6 @@ def test_with_failures_the_picks_are_those_of_a_sequential_loop(
     events = read_journal(tmp_path / "journal.jsonl")
     asked = [i for e in events if e["event"] == "asked" for i in e["ids"]]
     assert len(asked) == len(set(asked)), "a label was asked for twice"
-
-
-@pytest.mark.parametrize(
-    ("strategy", "batch"), [("max-sigma", 1), ("top-k", 3), ("distance", 3), ("random", 2)]
-)
-def test_a_resumed_arm_buys_nothing_again(
-    scorers: Any, tmp_path: Path, strategy: str, batch: int
-) -> None:
-    how = {"strategy": strategy, "batch_size": batch, "cycles": 15}
-    plain = run_arm(scorers, fresh(tmp_path / "plain"), **how)
-    oracle = FunctionOracle(frozenset(ids_of(plain)[4:6]))
-    result = run_arm(scorers, fresh(tmp_path / "whole"), oracle=oracle, **how)
-    lines = (tmp_path / "whole" / "journal.jsonl").read_text().splitlines(keepends=True)
-    assert len(result.picks) == 15 * batch
-    path = fresh(tmp_path / "again") / "journal.jsonl"
-    path.write_text("".join(lines[:-8]))
-    again = run_arm(scorers, path.parent, oracle=oracle, **how)
-    assert [(p.outcome, p.radius) for p in again.picks] == [
-        (p.outcome, p.radius) for p in result.picks
-    ]
-    # Other rounds of messages, so other rounding: some 1e-13 of variances of the order of one.
-    sigmas = [[p.sigma for p in arm.picks] for arm in (again, result)]
-    np.testing.assert_allclose(*sigmas, rtol=0, atol=1e-10)
-    np.testing.assert_allclose(again.test["mae"], result.test["mae"], rtol=0, atol=1e-10)
-    asked = [i for e in read_journal(path) if e["event"] == "asked" for i in e["ids"]]
-    assert len(asked) == len(set(asked))
-
-
-def fresh(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
-
-
-def journal_picks(folder: Path, picks: Sequence[str], **changed: Any) -> None:
-    """Cycles 1, 2, … of max-sigma as a run of another rounding may have journaled them."""
-    with Journal(folder / "journal.jsonl") as journal:
-        for number, pick in enumerate(picks, start=1):
-            variance = (
-                dense_variance([*TRAIN, *picks[: number - 1]], [pick])[0] if pick in POOL else 1.0
-            )
-            sigma = float(np.sqrt(variance + HYPERPARAMETERS.noise_std**2))
-            cycle = {"ids": [pick], "sigmas": [sigma], "radius": None}
-            last = changed if number == len(picks) else {}
-            event = {"event": "cycle", "strategy": "max-sigma", "cycle": number}
-            journal.append({**event, **cycle, **last})
-
-
-def test_journaled_picks_are_taken_as_they_were_and_the_next_is_the_largest_given_them(
-    scorers: Any, tmp_path: Path
-) -> None:
-    # In float32 rounding can make the second largest σ the largest; what was bought stays bought.
-    first = sequential_max_sigma(frozenset(), 3)
-    given = [first[0], first[2], next(i for i in POOL if i not in first), first[1]]
-    assert given != sequential_max_sigma(frozenset(), 4)
-    journal_picks(tmp_path, given)
-    result = run_arm(scorers, tmp_path, cycles=12)
-    assert ids_of(result) == sequential_max_sigma(frozenset(), 12, given=given)
-    numbers = [
-        e["cycle"] for e in read_journal(tmp_path / "journal.jsonl") if e["event"] == "cycle"
-    ]
-    assert numbers == list(range(1, 13))
-
-
-@pytest.mark.parametrize(
-    ("picks", "changed", "why"),
-    [
-        (POOL[:3], {"sigmas": [0.5]}, "cycle 3 of max-sigma picked .* with σ = 0.5 "),
-        (("pool-000", "train-000"), {}, "cycle 2 .* 'train-000', but it is not in the pool"),
-        (("pool-000", "pool-001", "pool-000"), {}, "cycle 3 .*, but cycle 1 did so before"),
-    ],
-)
-def test_a_journal_that_this_run_cannot_have_written_is_refused_before_a_label_is_bought(
-    scorers: Any, tmp_path: Path, picks: Sequence[str], changed: dict[str, Any], why: str
-) -> None:
-    journal_picks(tmp_path, picks, **changed)
-    with pytest.raises(RunFolderError, match=why):
-        run_arm(scorers, tmp_path)
-    assert {e["event"] for e in read_journal(tmp_path / "journal.jsonl")} == {"cycle"}
-
-
-def test_another_order_of_random_is_refused(scorers: Any, tmp_path: Path) -> None:
-    with Journal(tmp_path / "journal.jsonl") as journal:
-        for cycle, pick in enumerate(sorted(POOL)[:3], start=1):
-            event = {"event": "cycle", "strategy": "random", "cycle": cycle, "ids": [pick]}
-            journal.append({**event, "sigmas": [1.0], "radius": None})
-    with pytest.raises(
-        RunFolderError, match=r"cycle 1 of random picked .*\] before the interruption and \["
-    ):
-        run_arm(scorers, tmp_path, strategy="random")
 
 
 def test_failed_labels_asked_for_again_once_the_oracle_is_mended(

@@ -1,6 +1,7 @@
+"""Every format that the field has its crystals in, and what is wrong with some."""
+
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import warnings
@@ -11,98 +12,25 @@ import pandas as pd
 import pytest
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Composition, Structure
+from support.dataset_files import (
+    json_rows,
+    matbench,
+    read,
+    with_pressures,
+    write_columns,
+    write_csv,
+    write_folder,
+    write_matbench,
+    write_matbench_gz,
+    write_parquet,
+    write_parquet_cif,
+    write_parquet_json,
+    write_records,
+)
 
-from gpnet_ray.data.dataset import MaterialsDataset
 from gpnet_ray.data.readers import read_dataset
 from gpnet_ray.errors import DataError
 from gpnet_ray.progress import NullProgress
-
-
-def write_parquet(path: Path, rows: list[dict[str, object]]) -> Path:
-    pd.DataFrame(rows).to_parquet(path)
-    return path
-
-
-def json_rows(crystals: dict[str, Structure], energies: dict[str, float]) -> list[dict]:
-    return [
-        {"material_id": i, "structure": json.dumps(s.as_dict()), "energy": energies[i]}
-        for i, s in crystals.items()
-    ]
-
-
-def read(path: Path, **options: object) -> MaterialsDataset:
-    return read_dataset(path, target="energy", unit="eV/atom", **options)
-
-
-def write_parquet_json(folder: Path, crystals: dict, energies: dict) -> Path:
-    return write_parquet(folder / "d.parquet", json_rows(crystals, energies))
-
-
-def write_parquet_cif(folder: Path, crystals: dict, energies: dict) -> Path:
-    rows = json_rows(crystals, energies)
-    for row in rows:
-        row["structure"] = crystals[row["material_id"]].to(fmt="cif")
-    return write_parquet(folder / "d.parquet", rows)
-
-
-def write_csv(folder: Path, crystals: dict, energies: dict) -> Path:
-    rows = [
-        {"material_id": i, "structure": s.to(fmt="cif"), "energy": energies[i], "note": "a, b"}
-        for i, s in crystals.items()
-    ]
-    path = folder / "d.csv"
-    pd.DataFrame(rows).to_csv(path, index=False)
-    return path
-
-
-def write_folder(folder: Path, crystals: dict, energies: dict) -> Path:
-    root = folder / "cgcnn"
-    root.mkdir()
-    names = iter(["{}.cif", "{}.poscar", "POSCAR_{}"])
-    for material_id, structure in crystals.items():
-        name = next(names).format(material_id)
-        fmt = "cif" if name.endswith(".cif") else "poscar"
-        (root / name).write_text(structure.to(fmt=fmt))
-    lines = [f"{material_id},{energies[material_id]}\n" for material_id in crystals]
-    (root / "id_prop.csv").write_text("".join(lines))
-    return root
-
-
-def matbench(crystals: dict, energies: dict) -> dict:
-    return {
-        "index": list(crystals),
-        "columns": ["structure", "energy"],
-        "data": [[s.as_dict(), energies[i]] for i, s in crystals.items()],
-    }
-
-
-def write_matbench(folder: Path, crystals: dict, energies: dict) -> Path:
-    path = folder / "d.json"
-    path.write_text(json.dumps(matbench(crystals, energies)))
-    return path
-
-
-def write_matbench_gz(folder: Path, crystals: dict, energies: dict) -> Path:
-    path = folder / "d.json.gz"
-    with gzip.open(path, "wt") as stream:
-        json.dump(matbench(crystals, energies), stream)
-    return path
-
-
-def write_records(folder: Path, crystals: dict, energies: dict) -> Path:
-    path = folder / "records.json"
-    path.write_text(json.dumps(json_rows(crystals, energies)))
-    return path
-
-
-def write_columns(folder: Path, crystals: dict, energies: dict) -> Path:
-    path = folder / "columns.json"
-    table = {
-        "structure": {i: s.as_dict() for i, s in crystals.items()},
-        "energy": {i: energies[i] for i in crystals},
-    }
-    path.write_text(json.dumps(table))
-    return path
 
 
 @pytest.mark.parametrize(
@@ -194,27 +122,6 @@ def test_missing_target_column_names_the_nearest(tmp_path, crystals, energies):
         read_dataset(path, target="enrgy", unit="eV/atom")
 
 
-@pytest.mark.parametrize("value", ["abc", None, True, {"a": 1}])
-def test_non_numeric_target_names_row_and_id(value, tmp_path, crystals, energies):
-    content = matbench(crystals, energies)
-    content["data"][1][1] = value
-    path = tmp_path / "d.json"
-    path.write_text(json.dumps(content))
-    with pytest.raises(DataError, match=r"d\.json.*not a number.*mp-2 \(row 2"):
-        read(path)
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_nan_or_infinite_target_names_row_and_id(value, tmp_path, crystals, energies):
-    energies["mp-5"] = value
-    with pytest.raises(DataError, match=r"NaN or infinite.*mp-5 \(row 3"):
-        read(write_matbench(tmp_path, crystals, energies))
-    with pytest.raises(
-        DataError, match=r"NaN or infinite.*mp-5 \(row 3|not a number.*mp-5 \(row 3"
-    ):
-        read(write_csv(tmp_path, crystals, energies))
-
-
 def test_duplicate_ids_are_named_before_any_structure_is_parsed(tmp_path, crystals, energies):
     rows = json_rows(crystals, energies)
     rows[0]["structure"] = "neither"
@@ -282,53 +189,6 @@ def test_folder_without_list_or_with_missing_files(tmp_path, crystals, energies)
         read(root)
 
 
-@pytest.mark.parametrize("value", ["-3,06", "1,234.5", "-3.06,eV", "-3,,06"])
-@pytest.mark.parametrize("with_targets", [True, False])
-def test_a_comma_in_a_number_of_a_folder_is_refused_and_not_cut_off(
-    value, with_targets, tmp_path, crystals, energies
-):
-    root = write_folder(tmp_path, crystals, energies)
-    table = root / "id_prop.csv"
-    table.write_text(f"mp-9,-3.05\n\nmp-5,{value}\n")
-    said = rf"id_prop\.csv, line 3: 'mp-5,{value}' has . cells.*point"
-    with pytest.raises(DataError, match=said):
-        read(root, with_targets=with_targets)
-    # Empty cells, as spreadsheets write them, say nothing.
-    table.write_text("mp-2,-3.06,, \n")
-    assert read(root).targets.tolist() == [-3.06]
-
-
-@pytest.mark.parametrize(
-    "columns", ["material_id,energy,structure", "material_id,structure,energy"]
-)
-def test_decimal_commas_in_a_table_shift_no_cell_into_another_column(
-    columns, tmp_path, crystals, energies
-):
-    path = tmp_path / "d.csv"
-    rows = []
-    for number, (i, crystal) in enumerate(crystals.items()):
-        quoted = crystal.to(fmt="cif").replace('"', "'")
-        cells = {"material_id": i, "energy": f"-{number},06", "structure": f'"{quoted}"'}
-        rows.append(",".join(cells[name] for name in columns.split(",")))
-    path.write_text("\n".join([columns, *rows, ""]))
-    with pytest.raises(DataError, match=r"more cells than the head has names.*point"):
-        read(path)
-
-
-@pytest.mark.parametrize("value", ["-1_25", "1_000.0", "1e1_0"])
-@pytest.mark.parametrize("write", [write_parquet_json, write_csv, write_matbench, write_folder])
-def test_an_underscore_in_a_number_is_not_passed_over(write, value, tmp_path, crystals, energies):
-    path = write(tmp_path, crystals, dict.fromkeys(energies, value))
-    with pytest.raises(DataError, match=rf"not a number for .*{value}"):
-        read(path)
-
-
-def test_an_underscore_in_bytes_is_not_passed_over(tmp_path, crystals, energies):
-    rows = json_rows(crystals, dict.fromkeys(energies, b"-1_25"))
-    with pytest.raises(DataError, match=r"not a number for .*-1_25"):
-        read(write_parquet(tmp_path / "d.parquet", rows))
-
-
 def test_parser_warnings_become_one_line(tmp_path, crystals, energies):
     class Lines(NullProgress):
         def __init__(self) -> None:
@@ -364,19 +224,6 @@ def test_the_real_oxides_are_read_whole():
     assert found == [Composition(formula) for formula in table["formula"]]
 
 
-def with_pressures(crystals: dict, energies: dict, pressures: list) -> list[dict]:
-    made = json_rows(crystals, energies)
-    return [{**row, "pressure_GPa": p} for row, p in zip(made, pressures, strict=True)]
-
-
-def test_a_table_with_semicolons_is_named_as_that(tmp_path: Path) -> None:
-    # As spreadsheets write it where the comma is the decimal sign.
-    path = tmp_path / "d.csv"
-    path.write_text('material_id;energy;structure\nmp-1;-3,06;"data_x\n_cell"\n')
-    with pytest.raises(DataError, match="separates its columns by semicolons; save it with commas"):
-        read(path)
-
-
 @pytest.mark.parametrize("kind", ["parquet", "csv", "json"])
 def test_global_features_are_read_into_the_crystals(kind, crystals, energies, tmp_path):
     pressures = [float(n) - 0.5 for n in range(len(crystals))]
@@ -401,15 +248,6 @@ def test_a_global_feature_that_is_no_number_is_named_with_its_row(
     path = tmp_path / "d.json"
     path.write_text(json.dumps(with_pressures(crystals, energies, pressures)))
     with pytest.raises(DataError, match=rf"'pressure_GPa' is .*{list(crystals)[1]} \(row 2"):
-        read(path, global_features=["pressure_GPa"])
-
-
-def test_a_number_that_no_float_holds_is_no_number(crystals, energies, tmp_path):
-    pressures: list[object] = [float(n) for n in range(len(crystals))]
-    pressures[1] = 10**400
-    path = tmp_path / "d.json"
-    path.write_text(json.dumps(with_pressures(crystals, energies, pressures)))
-    with pytest.raises(DataError, match=r"'pressure_GPa' is not a number.*row 2"):
         read(path, global_features=["pressure_GPa"])
 
 
