@@ -35,6 +35,10 @@ class DataFingerprint(str):
         fingerprint.of_bonds = of_bonds
         return fingerprint
 
+    def __reduce__(self) -> tuple[type[DataFingerprint], tuple[str, str]]:
+        """How a copy is made."""
+        return DataFingerprint, (str(self), self.of_bonds)
+
     def is_that_of(self, journaled: object) -> bool:
         """Whether a journal speaks of the same data."""
         return journaled in (str(self), self.of_bonds)

@@ -132,6 +132,7 @@ class RunHistory:
                 if key[0] == strategy and event["retraining"]["cycle"] >= first:
                     del self.retrainings[key]
                     self.hyperparameters.pop(key, None)
+                    self.measured_again.discard(key)
 
 
 def _network_key(event: Mapping[str, Any]) -> NetworkKey:

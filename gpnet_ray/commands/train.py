@@ -74,13 +74,15 @@ def train(
 
     progress = make_progress(Console())
     read, _ = load_dataset(resolved, progress)
-    folder = RunFolder(out)
+    folder, was_there = RunFolder(out), out.exists()
     # Before the training, which may take hours, so that it has a place.
     folder.create(resolved, overwrite=False)
     try:
         trained = train_surrogate(read, resolved, progress=progress)
     except BaseException:
-        folder.remove()
+        folder.config.unlink()
+        if not was_there:
+            out.rmdir()
         raise
     state = trained.surrogate.network
     trained.surrogate.save(out)

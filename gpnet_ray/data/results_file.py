@@ -38,6 +38,8 @@ _KNOWN = ("material_id", "formula", "sigma", "predicted", "unit", "file", "reque
 _ASKED = ("value", "status", "reason")
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 # What may stand behind a comma in a number: decimals, or thousands, of which there are three digits.
+# A table program may have made a decimal of it.
+_REQUEST = re.compile(r"[0-9]+(\.0*)?")
 _DECIMALS = re.compile(r"[0-9]+([eE][+-]?[0-9]+)?")
 _THOUSANDS = re.compile(r"[0-9]{3}(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 
@@ -278,11 +280,11 @@ def _result(row: _Row, *, unit: str, stated_unit: str | None) -> Result | None:
 
 
 def _request(text: str) -> int | None:
-    if text and not (text.isascii() and text.isdigit()):
+    if text and not _REQUEST.fullmatch(text):
         raise _RefusedError(
             f"the request {text!r} is no whole number; leave the cell as `gpnet-ray ask` wrote it, or empty"
         )
-    return int(text) if text else None
+    return int(text.partition(".")[0]) if text else None
 
 
 def _value(text: str, cells: Mapping[str, str], unit: str, stated_unit: str | None) -> float:

@@ -6,6 +6,7 @@ manifest's, and float32 numbers. It is named after all that the bounds depend on
 
 from __future__ import annotations
 
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from uuid import uuid4
@@ -58,7 +59,6 @@ def load_bounds(folder: Path, key: str, latents: MappedLatents) -> BoundArray | 
 
     Raises:
         DataError: the bounds are damaged, or the pool's file is not what the manifest says.
-        InputError: that it has been checked once more cannot be written.
     """
     path = _path(folder, key)
     try:
@@ -72,7 +72,9 @@ def load_bounds(folder: Path, key: str, latents: MappedLatents) -> BoundArray | 
     bounds = np.frombuffer(numbers, dtype="<f4").astype(np.float32)
     if stamp != _digest(latents.stamp):
         latents.check_content()
-        save_bounds(folder, key, latents, bounds)
+        # A folder that is only read serves as well; the file is then checked again the next time.
+        with suppress(InputError):
+            save_bounds(folder, key, latents, bounds)
     return bounds
 
 

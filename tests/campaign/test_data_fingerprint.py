@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import os
 import subprocess
 import sys
@@ -113,6 +115,13 @@ def test_another_processor_gives_the_same_fingerprint() -> None:
         for core in ("Prescott", "Haswell")
     ]
     assert made[0][0] == made[1][0]
+
+
+def test_it_can_be_copied_and_goes_through_json_as_what_it_is() -> None:
+    now = fingerprint(oxide())
+    copied = copy.deepcopy(now)
+    assert (copied, copied.of_bonds) == (now, now.of_bonds)
+    assert json.loads(json.dumps(now)) == str(now)
 
 
 def test_a_run_of_an_earlier_version_is_gone_on_with(tmp_path: object) -> None:

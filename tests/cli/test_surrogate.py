@@ -247,6 +247,10 @@ def test_a_training_that_fails_leaves_no_folder(
     data = ("--dataset", "oxides.parquet", "--target", "energy")
     assert run_here("train", *data, "--out", "new").returncode == 1
     assert not (tmp_path / "new").exists()
+    # One that was there stays, as empty as it was; also by another name.
+    (tmp_path / "new").mkdir()
+    assert run_here("train", *data, "--out", "new/.").returncode == 1
+    assert not list((tmp_path / "new").iterdir())
 
 
 def test_a_folder_that_nobody_may_write_is_an_error_and_no_traceback(

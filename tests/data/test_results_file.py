@@ -69,7 +69,9 @@ def test_a_failure_says_which_request_it_answers_and_the_latest_counts(tmp_path:
     first, second = read_results(path, unit=UNIT).rows
     assert (first.material_id, first.line, first.request) == ("a", 3, 11)
     assert (second.material_id, second.request) == ("b", None)
-    path.write_text(path.read_text().replace(",11,", ",eleven,"))
+    path.write_text(path.read_text().replace(",11,", ",11.0,"))
+    assert read_results(path, unit=UNIT).rows[0].request == 11
+    path.write_text(path.read_text().replace(",11.0,", ",eleven,"))
     (row,) = read_results(path, unit=UNIT).refused
     assert (row.line, "'eleven' is no whole number" in row.reason) == (3, True)
 

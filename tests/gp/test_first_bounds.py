@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.linalg import solve_triangular
@@ -107,3 +109,19 @@ def test_bounds_on_disk_come_back_or_are_refused(tmp_path):
     file.write_bytes(content)
     with pytest.raises(DataError, match="is damaged; remove it"):
         load_bounds(tmp_path / "b", "key", Points(50))
+
+
+def test_bounds_in_a_folder_that_is_only_read_serve_for_a_copied_file_once_it_is_checked(
+    tmp_path, monkeypatch
+):
+    bounds = np.linspace(0, 1, 5, dtype=np.float32)
+    save_bounds(tmp_path, "key", Points(5), bounds)
+    copied, checked = Points(5), []
+    copied.stamp, copied.check_content = "elsewhere", lambda: checked.append(1)
+
+    def is_only_read(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "write_bytes", is_only_read)
+    np.testing.assert_array_equal(load_bounds(tmp_path, "key", copied), bounds)
+    assert checked == [1]
