@@ -83,9 +83,11 @@ def main() -> None:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            place = "" if error.filename is None else f"{error.filename}: "
-            print(f"Error: {place}{error.strerror}; see who may write there", file=sys.stderr)
+        if error.filename is not None and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            print(
+                f"Error: {error.filename}: {error.strerror}; see who may read and write there",
+                file=sys.stderr,
+            )
             sys.exit(InputError.exit_code)
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise

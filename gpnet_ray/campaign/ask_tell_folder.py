@@ -63,7 +63,7 @@ class AskTellFolder(RunFolder):
                 f"{self.path} is a campaign with labels that were told, so it is never overwritten; name"
                 " another folder, or remove this one by hand"
             )
-        if self.requests.exists() and not (self.journal.is_file() and self.journal.stat().st_size):
+        if self.requests.exists() and not self.has_journal():
             raise self._no_journal()
         if not overwrite:
             raise RunFolderError(
@@ -124,14 +124,14 @@ class AskTellFolder(RunFolder):
         Raises:
             RunFolderError: there is none, another process has it open, or it is damaged.
         """
-        if not self.journal.is_file():
+        if not self.has_journal():
             raise self._no_journal()
         return Journal(self.journal, advice="see by `gpnet-ray status` what was taken")
 
     def _no_journal(self) -> RunFolderError:
         if self.requests.exists():
             return RunFolderError(
-                f"{self.journal} is missing, and what was told stood in it; restore it from a copy. What"
+                f"{self.journal} is missing or empty, and what was told stood in it; restore it from a copy. What"
                 f" {self.requests} holds can be told again to a campaign in another folder"
             )
         return RunFolderError(

@@ -133,7 +133,7 @@ class RunFolder(NetworkFiles):
         Raises:
             RunFolderError: it is missing or empty. To go on would buy every label again.
         """
-        if self.journal.is_file() and self.journal.stat().st_size:
+        if self.has_journal():
             return
         of_a_run = (
             self.split,
@@ -148,6 +148,10 @@ class RunFolder(NetworkFiles):
                 f"{self.journal} is missing or empty, but {self.path} holds {', '.join(found)}: what was bought stood"
                 " in it. Restore it from a copy, or begin again with --overwrite or another --name"
             )
+
+    def has_journal(self) -> bool:
+        """Whether anything was ever written into the journal."""
+        return self.journal.is_file() and self.journal.stat().st_size > 0
 
     def _check_place(self) -> None:
         """Check that the folder is there or can be made."""

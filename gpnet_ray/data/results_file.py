@@ -37,9 +37,9 @@ _REQUIRED = ("material_id", "value")
 _KNOWN = ("material_id", "formula", "sigma", "predicted", "unit", "file", "request")
 _ASKED = ("value", "status", "reason")
 _WHOLE = re.compile(r"[+-]?[0-9]+")
-# What may stand behind a comma in a number: decimals, or thousands, of which there are three digits.
 # A table program may have made a decimal of it.
 _REQUEST = re.compile(r"[0-9]+(\.0*)?")
+# What may stand behind a comma in a number: decimals, or thousands, of which there are three digits.
 _DECIMALS = re.compile(r"[0-9]+([eE][+-]?[0-9]+)?")
 _THOUSANDS = re.compile(r"[0-9]{3}(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 

@@ -250,13 +250,16 @@ def test_labels_that_were_told_while_the_graphs_were_built_are_not_overwritten(
         assert campaign.status().n_told == 1
 
 
+@pytest.mark.parametrize("is_empty", [False, True])
 def test_a_campaign_whose_journal_is_lost_is_neither_opened_nor_overwritten(
-    stage: Stage, tmp_path: Path
+    stage: Stage, tmp_path: Path, *, is_empty: bool
 ) -> None:
     folder = tmp_path / "campaign"
     create(folder, small_config()).close()
     (folder / "requests" / "0001").mkdir(parents=True)
     (folder / "journal.jsonl").unlink()
+    if is_empty:
+        (folder / "journal.jsonl").touch()
     for what in (
         lambda: AskTellCampaign.open(folder),
         lambda: create(folder, small_config(), overwrite=True),
@@ -264,7 +267,7 @@ def test_a_campaign_whose_journal_is_lost_is_neither_opened_nor_overwritten(
         with pytest.raises(RunFolderError, match=r"journal\.jsonl is missing.*restore it"):
             what()
     assert (folder / "requests" / "0001").is_dir()
-    assert not (folder / "journal.jsonl").exists()
+    assert (folder / "journal.jsonl").exists() == is_empty
 
 
 class Call:

@@ -264,4 +264,7 @@ def test_a_folder_that_nobody_may_write_is_an_error_and_no_traceback(
     monkeypatch.setattr(preparation, "load_dataset", refused)
     done = run_here("train", "--dataset", "oxides.parquet", "--target", "energy", "--out", "new")
     assert done.returncode == 2
-    assert done.stderr == "Error: oxides.parquet: Permission denied; see who may write there\n"
+    assert (
+        done.stderr
+        == "Error: oxides.parquet: Permission denied; see who may read and write there\n"
+    )
