@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
+from gpnet_ray.data.csv_head import refuse_semicolons
 from gpnet_ray.errors import DataError, nearest_name_hint
 
 __all__ = [
@@ -199,10 +200,7 @@ def _rows(path: Path, *, required: Sequence[str], once: Sequence[str] = ()) -> I
 def _check_head(
     head: Sequence[str], path: Path, required: Sequence[str], once: Sequence[str]
 ) -> None:
-    if len(head) == 1 and ";" in head[0]:
-        raise DataError(
-            f"{path} separates its columns by semicolons; save it with commas, and numbers with points"
-        )
+    refuse_semicolons(head, path)
     for name in required:
         if head.count(name) != 1:
             raise DataError(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
+from gpnet_ray.data.csv_head import refuse_semicolons
 from gpnet_ray.data.plain_columns import refuse_objects
 from gpnet_ray.data.raw_materials import ColumnNames, RawMaterials, check_columns, raw_materials
 from gpnet_ray.errors import DataError
@@ -37,13 +37,6 @@ def read_parquet(path: Path, columns: ColumnNames) -> RawMaterials:
     )
 
 
-def _refuse_semicolons(head: Sequence[str], path: Path) -> None:
-    if len(head) == 1 and ";" in head[0]:
-        raise DataError(
-            f"{path} separates its columns by semicolons; save it with commas, and numbers with points"
-        )
-
-
 def read_csv(path: Path, columns: ColumnNames) -> RawMaterials:
     """Read a CSV table (``.csv`` or ``.csv.gz``) whose structure column holds CIF text or pymatgen JSON.
 
@@ -57,7 +50,7 @@ def read_csv(path: Path, columns: ColumnNames) -> RawMaterials:
 
     try:
         head = pd.read_csv(path, dtype=str, nrows=0).columns
-        _refuse_semicolons(head, path)
+        refuse_semicolons(head, path)
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
         why = " ".join(str(error).split())
