@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from gpnet_ray.actors.cluster import connected
 from gpnet_ray.campaign.data_fingerprint import DataFingerprint
@@ -16,15 +16,18 @@ from gpnet_ray.campaign.preparation import load_dataset
 from gpnet_ray.campaign.pretraining import with_pretrained
 from gpnet_ray.campaign.ray_errors import ray_errors_explained
 from gpnet_ray.campaign.repeats_pool import Repeat, run_all
-from gpnet_ray.campaign.repeats_summary import repeats_summary
+from gpnet_ray.campaign.repeats_summary import SeedCurves, repeats_summary
 from gpnet_ray.campaign.run_folder import RunFolder
 from gpnet_ray.config import Config
 from gpnet_ray.data.dataset import MaterialsDataset
 from gpnet_ray.data.hypothetical_oxides import SOURCE as HYPOTHETICAL
 from gpnet_ray.errors import InputError, RunFolderError
+from gpnet_ray.evaluation.comparison import Measure
 from gpnet_ray.oracles.protocol import Oracle
 from gpnet_ray.progress import NullProgress, Progress
+from gpnet_ray.report.finished_run import read_finished_run
 from gpnet_ray.report.repeats_page import write_repeats_page
+from gpnet_ray.report.summary import picking_curves
 
 __all__ = ["RepeatsFolder", "RepeatsResult", "check_repeats", "repeats_folder", "run_repeats"]
 
@@ -178,14 +181,19 @@ def _conclude(
     if of_one_dataset:
         _check_one_dataset(runs)
     summaries = {seed: run.read_json(run.summary) for seed, run in runs.items()}
+    finished = {seed: read_finished_run(run.path) for seed, run in runs.items()}
+    curves: SeedCurves = {
+        measure: {seed: picking_curves(run, measure) for seed, run in finished.items()}
+        for measure in get_args(Measure)
+    }
     summary = {
         "name": folder.path.name,
-        **repeats_summary(summaries),
+        **repeats_summary(summaries, curves),
         "folders": {str(seed): run.path.name for seed, run in runs.items()},
         "settings": config.model_dump(mode="json"),
     }
     folder.write_json(folder.summary, summary)
-    page = write_repeats_page([run.path for run in runs.values()], folder.path)
+    page = write_repeats_page(list(finished.values()), folder.path)
     return RepeatsResult(folder.path, {seed: run.path for seed, run in runs.items()}, summary, page)
 
 

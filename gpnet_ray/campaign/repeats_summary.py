@@ -6,14 +6,19 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeAlias, get_args
 
 import numpy as np
 
+from gpnet_ray.evaluation.comparison import LearningCurve, Measure, compare_two
+from gpnet_ray.evaluation.curve_band import curve_band
 from gpnet_ray.evaluation.paired_tests import PairedTest, paired_t_test, wilcoxon_test
 from gpnet_ray.types import FloatArray
 
-__all__ = ["repeats_summary"]
+__all__ = ["SeedCurves", "repeats_summary"]
+
+SeedCurves: TypeAlias = Mapping[Measure, Mapping[int, Sequence[LearningCurve]]]
+"""The curves of all arms that have one, by measure and seed."""
 
 ERRORS = ("mae", "rmse", "r2", "coverage_2sigma")
 WHY_THESE_TESTS = (
@@ -22,18 +27,22 @@ WHY_THESE_TESTS = (
 )
 
 
-def repeats_summary(summaries: Mapping[int, Mapping[str, Any]]) -> dict[str, Any]:
+def repeats_summary(
+    summaries: Mapping[int, Mapping[str, Any]], curves: SeedCurves
+) -> dict[str, Any]:
     """Put the summaries of the seeds together; what is unknown or not finite is ``None``.
 
     Args:
         summaries: The content of ``summary.json`` of each run, by its seed.
+        curves: What the label savings of each run were worked out from.
 
     Returns:
         ``arms``: labels bought and errors of every arm at its end, each as values (one a seed), mean and
         standard deviation (n − 1 degrees of freedom). ``comparisons``: every arm against the baseline, with
         the difference of the errors at the last pick (``before_last_training``: the arms' own errors are those
         after one more training), the labels saved (negative where the baseline was ahead) and the label
-        saving (below 1 likewise; ``None`` where no finite factor describes it).
+        saving (below 1 likewise; ``None`` where no finite factor describes it), and ``mean_curves``: the same comparison
+        of the two mean learning curves over the seeds (``None`` where they share no number of labels).
     """
     runs = [summaries[seed] for seed in sorted(summaries)]
     first = runs[0]
@@ -53,8 +62,11 @@ def repeats_summary(summaries: Mapping[int, Mapping[str, Any]]) -> dict[str, Any
             for strategy in strategies
         ],
         "comparisons": [
-            _comparison(runs, arm, baseline, measure)
-            for measure in ("test", "unlabelled")
+            {
+                **_comparison(runs, arm, baseline, measure),
+                "mean_curves": _of_mean_curves(curves[measure].values(), arm, baseline, measure),
+            }
+            for measure in get_args(Measure)
             for arm, baseline in _pairs(first, measure)
         ],
         "tests": WHY_THESE_TESTS,
@@ -124,6 +136,20 @@ def _comparison(
             "n_finite": len(finite),
         },
     }
+
+
+def _of_mean_curves(
+    seeds: Iterable[Sequence[LearningCurve]], arm: str, baseline: str, measure: Measure
+) -> dict[str, Any] | None:
+    """Compare the means over the seeds that have both curves."""
+    named = [{curve.arm: curve for curve in of_seed} for of_seed in seeds]
+    both = [of_seed for of_seed in named if arm in of_seed and baseline in of_seed]
+    start = max((int(c.n_labelled[0]) for of_seed in both for c in of_seed.values()), default=0)
+    end = min((int(c.n_labelled[-1]) for of_seed in both for c in of_seed.values()), default=-1)
+    if start > end:
+        return None
+    means = (curve_band([of_seed[name] for of_seed in both]).mean_curve for name in (arm, baseline))
+    return {**asdict(compare_two(*means, measure=measure)), "n": len(both)}
 
 
 def _saving(

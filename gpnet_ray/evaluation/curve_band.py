@@ -35,6 +35,11 @@ class CurveBand:
     mean: FloatArray
     std: FloatArray
 
+    @property
+    def mean_curve(self) -> LearningCurve:
+        """The mean as a learning curve of its own, to be compared with another arm's."""
+        return LearningCurve(arm=self.arm, n_labelled=self.n_labelled, error=self.mean)
+
 
 def curve_band(curves: Sequence[LearningCurve]) -> CurveBand:
     """Take the mean over the curves of one arm; between two measurements the earlier one holds.

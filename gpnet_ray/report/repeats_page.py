@@ -6,24 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gpnet_ray.evaluation.comparison import Measure
-from gpnet_ray.report.finished_run import FinishedRun, read_finished_run
+from gpnet_ray.report.finished_run import FinishedRun
 from gpnet_ray.report.page_compare import write_comparison
 from gpnet_ray.report.style import figure_style, release_figures
 from gpnet_ray.report.summary import learning_curve
 
 __all__ = ["write_repeats_page"]
 
-MEASURES: tuple[tuple[Measure, str], ...] = (
-    ("test", "the test rows"),
-    ("unlabelled", "what is still unlabelled"),
-)
+ON: dict[Measure, str] = {"test": "the test rows", "unlabelled": "what is still unlabelled"}
 
 
-def write_repeats_page(runs: Sequence[Path], folder: Path) -> Path:
+def write_repeats_page(runs: Sequence[FinishedRun], folder: Path) -> Path:
     """Draw the learning curves over seeds into a folder and write a page of all seeds.
 
     Args:
-        runs: Run folders of the seeds, finished.
+        runs: What the seeds left in their folders.
         folder: Where ``learning_curve_test.svg`` and ``.png`` (and the same ``_unlabelled``) and, of several
             seeds, ``comparison.html`` lie afterwards.
 
@@ -33,12 +30,11 @@ def write_repeats_page(runs: Sequence[Path], folder: Path) -> Path:
     Raises:
         RunFolderError: a run folder or one of its files is missing or unusable.
     """
-    read = [read_finished_run(path) for path in runs]
-    _draw(read, folder)
+    _draw(runs, folder)
     release_figures()
     if len(runs) == 1:
-        return runs[0] / "report" / "index.html"
-    return write_comparison(runs, folder / "comparison.html")
+        return runs[0].path / "report" / "index.html"
+    return write_comparison([run.path for run in runs], folder / "comparison.html")
 
 
 def _draw(runs: Sequence[FinishedRun], folder: Path) -> None:
@@ -46,7 +42,7 @@ def _draw(runs: Sequence[FinishedRun], folder: Path) -> None:
 
     unit = runs[0].info["unit"]
     with figure_style():
-        for measure, on in MEASURES:
+        for measure, on in ON.items():
             found = (learning_curve(run, arm, measure) for run in runs for arm in run.arms)
             curves = [curve for curve in found if curve is not None]
             if not curves:

@@ -6,7 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from gpnet_ray.report.table_columns import ROOMY, number_table
-from gpnet_ray.report.words import counted, error_text, percent_text, spread_text
+from gpnet_ray.report.words import (
+    comparison_of_curves,
+    counted,
+    error_text,
+    percent_text,
+    spread_text,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -69,6 +75,10 @@ def comparison_sentences(summary: Mapping[str, Any]) -> list[str]:
             f"It saved {_pm(saved, lambda v: f'{v:.0f}')} labels ({_test(saved['test'])});"
             f" {_label_saving(factor)}."
         )
+        if (mean := one["mean_curves"]) is not None and mean["n"] > 1:
+            sentences.append(
+                comparison_of_curves(mean, unit, on=f"As mean curves over {mean['n']} seeds")
+            )
     return sentences
 
 

@@ -20,7 +20,14 @@ from gpnet_ray.report.materials import RunMaterials, read_materials
 from gpnet_ray.report.summary_sigma import arm_enrichment, sigma_check, stage_metrics
 from gpnet_ray.types import BoolArray
 
-__all__ = ["arm_rows", "build_summary", "learning_curve", "summarise", "to_strict_json"]
+__all__ = [
+    "arm_rows",
+    "build_summary",
+    "learning_curve",
+    "picking_curves",
+    "summarise",
+    "to_strict_json",
+]
 
 FORMAT_VERSION = 1
 PICKS_SHOWN = 10
@@ -53,7 +60,7 @@ def summarise(run: FinishedRun) -> dict[str, Any]:
     savings = [
         {**dataclasses.asdict(saving), "before_last_training": trained_after}
         for measure in ("test", "unlabelled")
-        for saving in compare_arms(_curves(run, measure), measure=measure)
+        for saving in compare_arms(picking_curves(run, measure), measure=measure)
     ]
     cleaned: dict[str, Any] = _without_nonfinite(
         {
@@ -115,7 +122,8 @@ def learning_curve(
     return LearningCurve(arm=arm, n_labelled=rows["n_labelled"][known], error=error[known])
 
 
-def _curves(run: FinishedRun, measure: Measure) -> list[LearningCurve]:
+def picking_curves(run: FinishedRun, measure: Measure) -> list[LearningCurve]:
+    """Return what label savings are worked out from: the curve of each arm, of the networks that have picked."""
     curves = (learning_curve(run, arm, measure, of_picking_networks=True) for arm in run.arms)
     return [curve for curve in curves if curve is not None]
 

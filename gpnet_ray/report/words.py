@@ -10,6 +10,7 @@ __all__ = [
     "NO_BREAK",
     "UNKNOWN",
     "ResultRow",
+    "comparison_of_curves",
     "counted",
     "error_text",
     "failed_labels_text",
@@ -153,10 +154,15 @@ def retraining_sentence(arm: str, retraining: Mapping[str, Any], unit: str) -> s
 
 def label_saving_sentence(saving: Mapping[str, Any], unit: str) -> str:
     """Say one comparison of two arms in words."""
-    better, worse = saving["better"], saving["worse"]
     on = f"On the {MEASURED_ON[saving['measure']]}"
     if saving.get("before_last_training"):
         on += ", before the network was trained again at the end"
+    return comparison_of_curves(saving, unit, on=on)
+
+
+def comparison_of_curves(saving: Mapping[str, Any], unit: str, *, on: str) -> str:
+    """Say how two learning curves compare, after a beginning that says which ones."""
+    better, worse = saving["better"], saving["worse"]
     end = f"{error_text(saving['final_error_worse'])} {unit}"
     if saving["saving"] == 1.0 and not saving["relative_difference"]:
         return (

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from gpnet_ray.actors.placement import Node
 from gpnet_ray.actors.settings import ResourcesConfig
 from gpnet_ray.campaign.repeats_pool import campaigns_side_by_side
-from gpnet_ray.campaign.repeats_summary import repeats_summary
+from gpnet_ray.campaign.repeats_summary import SeedCurves, repeats_summary
+from gpnet_ray.evaluation.comparison import LearningCurve
 from gpnet_ray.report.repeats_table import comparison_sentences, repeats_table
 
 
@@ -46,6 +48,9 @@ def summary(sigma_mae: float, random_mae: float, of_saving: dict[str, Any]) -> d
     }
 
 
+NO_CURVES: SeedCurves = {"test": {}, "unlabelled": {}}
+
+
 @pytest.fixture
 def over_seeds() -> dict[str, Any]:
     return repeats_summary(
@@ -53,14 +58,15 @@ def over_seeds() -> dict[str, Any]:
             4: summary(0.10, 0.16, saving("max-sigma", "random", 100, 0.10, 0.16)),
             5: summary(0.14, 0.12, saving("random", "max-sigma", 200, 0.12, 0.14)),
             6: summary(0.11, 0.17, saving("max-sigma", "random", 0, 0.11, 0.17)),
-        }
+        },
+        NO_CURVES,
     )
 
 
 def test_which_network_the_errors_are_of_is_said(over_seeds):
     assert not any("trained again" in s for s in comparison_sentences(over_seeds))
     later = saving("max-sigma", "random", 100, 0.10, 0.16) | {"before_last_training": True}
-    sentences = comparison_sentences(repeats_summary({4: summary(0.10, 0.16, later)}))
+    sentences = comparison_sentences(repeats_summary({4: summary(0.10, 0.16, later)}, NO_CURVES))
     assert "before the network was trained again at the end, max-sigma ended lower" in sentences[0]
 
 
@@ -105,7 +111,44 @@ def test_what_is_said_of_label_savings_that_are_not_finite(over_seeds):
         ),
     ):
         seeds = {n: summary(0.11, 0.17, one) for n, one in enumerate(savings)}
-        assert comparison_sentences(repeats_summary(seeds))[1].endswith(ending)
+        assert comparison_sentences(repeats_summary(seeds, NO_CURVES))[1].endswith(ending)
+
+
+def test_the_mean_curves_are_compared_as_one_pair():
+    def both(*errors: list[float]) -> list[LearningCurve]:
+        arms = zip(("max-sigma", "random"), errors, strict=True)
+        return [LearningCurve(arm, np.array([10, 11, 12, 13, 14]), np.array(e)) for arm, e in arms]
+
+    curves: SeedCurves = {
+        "test": {
+            4: both([0.8, 0.2, 0.2, 0.2, 0.2], [0.8, 0.6, 0.6, 0.6, 0.5]),
+            5: both([0.8, 0.8, 0.6, 0.6, 0.4], [0.8, 0.8, 0.8, 0.6, 0.4]),
+        },
+        # A seed without one of the curves is not in the mean; here that leaves none.
+        "unlabelled": {4: both([0.8, 0.2, 0.2, 0.2, 0.2], [0.8, 0.6, 0.6, 0.6, 0.5])[:1], 5: []},
+    }
+    seeds = {
+        seed: summary(0.2, 0.5, saving("max-sigma", "random", 1, 0.2, 0.5))
+        for seed in curves["test"]
+    }
+    over = repeats_summary(seeds, curves)
+    mean = over["comparisons"][0]["mean_curves"]
+    # Means 0.8, 0.5, 0.4, 0.4, 0.3 against 0.8, 0.7, 0.7, 0.6, 0.45: reached with 2 labels, bought 4.
+    assert (mean["better"], mean["labels_needed"], mean["saving"], mean["n"]) == (
+        "max-sigma",
+        2,
+        2.0,
+        2,
+    )
+    assert (mean["final_error_better"], mean["final_error_worse"]) == pytest.approx((0.3, 0.45))
+    assert comparison_sentences(over)[2].startswith(
+        "As mean curves over 2 seeds, max-sigma reached the final error of random (0.4500 eV/atom) with 2"
+        " labels where random bought 4: a label saving of 2.0."
+    )
+    on_unlabelled = [s["label_saving"][0] | {"measure": "unlabelled"} for s in seeds.values()]
+    for of_seed, extra in zip(seeds.values(), on_unlabelled, strict=True):
+        of_seed["label_saving"].append(extra)
+    assert repeats_summary(seeds, curves)["comparisons"][1]["mean_curves"] is None
 
 
 def test_campaigns_run_side_by_side_where_whole_ones_fit():
