@@ -89,6 +89,7 @@ class LabelDesk:
         self._n_asked, self._n_faults = Counter(history.asked), Counter(history.faults)
         self._in_flight: set[Key] = set()
         self._not_before: dict[Key, float] = {}
+        self._n_outcomes: Counter[str] = Counter()
         self._message_size = MessageSize(self._settings.time_limit_seconds)
 
     def __enter__(self) -> LabelDesk:
@@ -175,11 +176,15 @@ class LabelDesk:
     ) -> Iterator[LabelOutcome]:
         position = {material_id: place for place, material_id in enumerate(ids)}
         unasked = deque(i for i in position if (purpose, i) not in self._known)
+        looked: tuple[int, int] | None = None
         for place, material_id in enumerate(ids):
             key = (purpose, material_id)
             while key not in self._known:
                 end = len(ids) if all_needed else place + self._reach
-                if not self._take_over(purpose, ids[place:end]):
+                # Only what came for the other purpose can be taken over: 50,000 ids are not looked through
+                # after every report.
+                before, looked = looked, (self._n_outcomes[_OTHER[purpose]], end)
+                if looked == before or not self._take_over(purpose, ids[place:end]):
                     self._hand_out(purpose, position, unasked, end)
                     self._take(self._crew.next_report(self._pause(purpose, position, end)))
             yield self._known[key]
@@ -289,6 +294,7 @@ class LabelDesk:
             self._collect_what_is_in_flight()
             raise
         self._known |= {(report.purpose, o.material_id): o for o in outcomes}
+        self._n_outcomes[report.purpose] += len(outcomes)
 
     def _read(self, report: Report) -> tuple[list[LabelOutcome], list[Event]]:
         """The outcomes that stand, and an event for every try that is made again."""
