@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from gpnet_ray.errors import RunFolderError
 
-__all__ = ["check_folder_can_be_made", "check_new_file", "check_new_folder"]
+__all__ = ["check_folder_can_be_made", "check_new_file", "check_new_folder", "new_file"]
 
 
 def check_folder_can_be_made(path: Path, *, what: str, advice: str) -> None:
@@ -66,3 +68,23 @@ def check_new_file(path: Path, *, endings: Collection[str] = (), option: str = "
         raise RunFolderError(
             f"{option} {path}: {folder} is not writable; name a file somewhere else"
         )
+
+
+@contextmanager
+def new_file(path: Path, *, option: str = "--out") -> Iterator[BinaryIO]:
+    """Open a file that is not there yet, for writing; half of one is not left behind.
+
+    Raises:
+        RunFolderError: it exists, and is left as it is; or it cannot be written.
+    """
+    try:
+        with path.open("xb") as file:
+            try:
+                yield file
+            except BaseException:
+                path.unlink()
+                raise
+    except OSError as error:
+        raise RunFolderError(
+            f"{option} {path} cannot be written ({error}); name a file somewhere else"
+        ) from error

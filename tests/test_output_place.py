@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import pytest
 
+from gpnet_ray.commands.predict import first_free
 from gpnet_ray.errors import RunFolderError
-from gpnet_ray.output_place import check_new_file, check_new_folder
+from gpnet_ray.output_place import check_new_file, check_new_folder, new_file
 
 
 def not_writable(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
@@ -48,3 +50,34 @@ def test_where_nothing_can_be_written_it_is_said_before_anything_is_computed(
         check_new_file(tmp_path / "table.csv")
     with pytest.raises(RunFolderError, match="is not writable, so there can be no folder"):
         check_new_folder(tmp_path / "a" / "b")
+
+
+def write_half(out: Path, then: BaseException) -> None:
+    with new_file(out) as file:
+        file.write(b"half")
+        raise then
+
+
+def test_a_file_is_written_whole_or_not_at_all_and_one_that_came_meanwhile_is_kept(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "table.csv"
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(RunFolderError, match=r"table\.csv cannot be written \(.*No space left"):
+        write_half(out, full)
+    with pytest.raises(KeyboardInterrupt):
+        write_half(out, KeyboardInterrupt())
+    assert not out.exists()
+    out.write_text("somebody else's")
+    with pytest.raises(RunFolderError, match="File exists"), new_file(out):
+        pass
+    assert out.read_text() == "somebody else's"
+
+
+def test_predictions_lie_beside_a_table_and_reasons_that_came_meanwhile(tmp_path: Path) -> None:
+    out = tmp_path / "table.csv"
+    assert first_free(out) == out
+    out.touch()
+    assert first_free(out) == tmp_path / "table-2.csv"
+    (tmp_path / "table-2.rejected.csv").touch()
+    assert first_free(out) == tmp_path / "table-3.csv"

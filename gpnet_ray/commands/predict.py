@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 from rich.console import Console
@@ -12,7 +13,7 @@ from rich.table import Table
 from gpnet_ray.commands import options
 from gpnet_ray.commands.which_network import say_which_network
 from gpnet_ray.errors import InputError
-from gpnet_ray.output_place import check_new_file
+from gpnet_ray.output_place import check_new_file, new_file
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -94,7 +95,11 @@ def predict(
     if out is None:
         _show(console, table, state.target, state.unit)
     else:
-        _write(table, out)
+        wanted, out = out, first_free(out)
+        if out != wanted:
+            progress.line(f"Warning: {wanted} came in the meantime, and is left as it is")
+        with new_file(out) as file:
+            _write_table(table, file, out.suffix)
         progress.line(f"{table.num_rows} predictions of {state.target} ({state.unit}) in {out}")
     if rejected:
         progress.line(f"{len(rejected)} rejected: {rejected_summary(rejected)}")
@@ -103,7 +108,8 @@ def predict(
                 progress.line(f"  {material.material_id}: {material.category}: {material.reason}")
         else:
             listing = _reasons_file(out)
-            listing.write_text(rejected_csv(rejected), encoding="utf-8", newline="")
+            with new_file(listing) as file:
+                file.write(rejected_csv(rejected).encode())
             progress.line(f"Reasons: {listing}")
 
 
@@ -138,20 +144,21 @@ def _reasons_file(out: Path) -> Path:
     return out.with_name(f"{out.stem}.rejected.csv")
 
 
-def _write(table: pa.Table, out: Path) -> None:
-    """Write the table, whole or not at all; a file that came in the meantime is left as it is."""
+def first_free(out: Path) -> Path:
+    """The first of ``NAME``, ``NAME-2``, ``NAME-3`` and so on that neither a table nor its reasons have yet."""
+    others = (out.with_stem(f"{out.stem}-{n}") for n in count(2))
+    names = chain([out], others)
+    return next(p for p in names if not (p.exists() or _reasons_file(p).exists()))
+
+
+def _write_table(table: pa.Table, file: BinaryIO, ending: str) -> None:
     import pyarrow.csv
     import pyarrow.parquet
 
-    with out.open("xb") as file:
-        try:
-            if out.suffix.lower() == ".csv":
-                pyarrow.csv.write_csv(table, file)
-            else:
-                pyarrow.parquet.write_table(table, file)
-        except BaseException:
-            out.unlink()
-            raise
+    if ending.lower() == ".csv":
+        pyarrow.csv.write_csv(table, file)
+    else:
+        pyarrow.parquet.write_table(table, file)
 
 
 def _show(console: Console, table: pa.Table, target: str, unit: str) -> None:
