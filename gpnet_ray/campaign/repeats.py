@@ -193,7 +193,7 @@ def _conclude(
         "settings": config.model_dump(mode="json"),
     }
     folder.write_json(folder.summary, summary)
-    page = write_repeats_page(list(finished.values()), folder.path)
+    page = write_repeats_page(list(finished.values()), folder.path, summary["comparisons"])
     return RepeatsResult(folder.path, {seed: run.path for seed, run in runs.items()}, summary, page)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gpnet_ray.evaluation.comparison import LabelSaving, LearningCurve
-from gpnet_ray.evaluation.curve_band import curve_band
+from gpnet_ray.evaluation.curve_band import CurveBand, curve_band
 from gpnet_ray.report.style import (
     BLACK,
     BLUE,
@@ -67,28 +67,28 @@ def learning_curve_figure(
     """
     figure, axes = new_panel(PANEL_INCHES)
     names = list(dict.fromkeys(curve.arm for curve in curves))
-    for name in names:
-        _draw_arm(axes, [curve for curve in curves if curve.arm == name], arm_style(name, names))
+    bands = {name: curve_band([c for c in curves if c.arm == name]) for name in names}
+    for name, band in bands.items():
+        _draw_arm(axes, band, arm_style(name, names))
     if saving is not None and saving.saving is not None and saving.saving > 1:
-        better = next(curve for curve in curves if curve.arm == saving.better)
-        _mark_saving(axes, saving, better)
+        _mark_saving(axes, saving, bands[saving.better].mean_curve)
     axes.set_xlabel("Labelled materials")
     axes.set_ylabel(plain(ylabel))
-    axes.set_title(plain(title))
+    n_seeds = max(band.n_curves for band in bands.values())
+    seeds = f", mean ± std of {n_seeds} seeds" if n_seeds > 1 else ""
+    axes.set_title(plain(f"{title}{seeds}"))
     label_whole_numbers(axes)
-    figure.legend(loc="outside lower center", ncols=min(len(names), 3))
+    figure.legend(loc="outside lower center", ncols=min(len(axes.lines), 3))
     return figure
 
 
-def _draw_arm(axes: Axes, curves: Sequence[LearningCurve], style: ArmStyle) -> None:
-    band = curve_band(curves)
-    seeds = f" ({band.n_curves} seeds)" if band.n_curves > 1 else ""
+def _draw_arm(axes: Axes, band: CurveBand, style: ArmStyle) -> None:
     axes.plot(
         band.n_labelled,
         band.mean,
         color=style.colour,
         linestyle=style.line,
-        label=plain(f"{band.arm}{seeds}"),
+        label=plain(band.arm),
         marker="o" if len(band.mean) <= MARKERS_UNTIL else "",
         markersize=3.5,
     )
@@ -206,13 +206,5 @@ def _mark_saving(axes: Axes, saving: LabelSaving, better: LearningCurve) -> None
     )
     # The measurement that counts may lie below the level: down to it, so that the arrow meets the curve.
     first = better.error[better.error <= level][0]
-    axes.plot([reached, reached], [level, first], **line)
-    axes.annotate(
-        f"label saving {saving.saving:.1f}",
-        xy=((reached + end) / 2, level),
-        xytext=(0, 3),
-        textcoords="offset points",
-        ha="center",
-        # Readable where curves run behind it.
-        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6},
-    )
+    # Its words stand in the legend, where no curve runs behind them.
+    axes.plot([reached, reached], [level, first], **line, label=f"label saving {saving.saving:.1f}")

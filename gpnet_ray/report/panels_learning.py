@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -14,7 +14,7 @@ from gpnet_ray.report.panels_drawing import Drawing, quantity
 from gpnet_ray.report.summary import learning_curve
 from gpnet_ray.report.words import counted, error_text
 
-__all__ = ["learning_panels"]
+__all__ = ["largest_saving", "learning_panels"]
 
 
 def learning_panels(run: FinishedRun, summary: Mapping[str, Any]) -> Iterator[Drawing]:
@@ -46,16 +46,17 @@ def _learning_curves(run: FinishedRun, summary: Mapping[str, Any]) -> Iterator[D
                 curves,
                 ylabel=f"{quantity(summary)}, MAE ({summary['unit']})",
                 title=title,
-                saving=_largest_saving(summary, measure),
+                saving=largest_saving(summary["label_saving"], measure),
             )
             yield Drawing(f"learning_curve_{measure}", "learning", caption + jumps, figure)
 
 
-def _largest_saving(summary: Mapping[str, Any], measure: Measure) -> LabelSaving | None:
+def largest_saving(savings: Iterable[Mapping[str, Any]], measure: Measure) -> LabelSaving | None:
+    """The largest finite one of the label savings that a summary states; ``None`` without one."""
     names = [field.name for field in fields(LabelSaving)]
     mine = [
         LabelSaving(**{name: saving[name] for name in names})
-        for saving in summary["label_saving"]
+        for saving in savings
         if saving["measure"] == measure
     ]
     stated = [s for s in mine if s.saving is not None]

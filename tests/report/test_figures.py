@@ -8,6 +8,7 @@ from matplotlib.collections import PathCollection, PolyCollection
 from matplotlib.figure import Figure
 
 from gpnet_ray.evaluation.comparison import LearningCurve, compare_two
+from gpnet_ray.evaluation.curve_band import curve_band
 from gpnet_ray.evaluation.enrichment import enrichment
 from gpnet_ray.evaluation.error_against_sigma import error_in_sigma_bins, worst_points
 from gpnet_ray.evaluation.uncertainty import calibration_curve
@@ -51,8 +52,12 @@ def test_curves_of_several_seeds_are_one_line_with_a_band_of_one_standard_deviat
         LearningCurve("max-sigma", n, np.array([0.7, 0.5, 0.2])),
         LearningCurve("random", n, np.array([0.6, 0.6, 0.5])),
     ]
-    figure = learning_curve_figure(curves, ylabel="MAE (eV)", title="t")
-    mean, alone = figure.axes[0].lines
+    bands = [curve_band([c for c in curves if c.arm == arm]) for arm in ("max-sigma", "random")]
+    saving = compare_two(*(band.mean_curve for band in bands), measure="test")
+    figure = learning_curve_figure(curves, ylabel="MAE (eV)", title="t", saving=saving)
+    mean, alone, drop = figure.axes[0].lines
+    # The mean curve is below random's end, 0.5, from its second measurement on.
+    assert [*drop.get_ydata()] == pytest.approx([0.5, 0.4])
     assert mean.get_ydata() == pytest.approx([0.6, 0.4, 0.2])
     assert alone.get_ydata() == pytest.approx([0.6, 0.6, 0.5])
     (band,) = (c for c in figure.axes[0].collections if isinstance(c, PolyCollection))
@@ -61,7 +66,8 @@ def test_curves_of_several_seeds_are_one_line_with_a_band_of_one_standard_deviat
     # Two values 0.2 apart: standard deviation 0.2/√2.
     assert (at_start.min(), at_start.max()) == pytest.approx((0.6 - 0.1414214, 0.6 + 0.1414214))
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert legend == ["max-sigma (2 seeds)", "random"]
+    assert legend == ["max-sigma", "random", f"label saving {saving.saving:.1f}"]
+    assert figure.axes[0].get_title() == "t, mean ± std of 2 seeds"
 
 
 def test_a_curve_jumps_where_the_network_was_trained_again_and_the_arrow_meets_it():
