@@ -43,7 +43,7 @@ PICKS = _kinds(
     integers="cycle tries",
     numbers="sigma radius label seconds",
 )
-PICKS_OPTIONAL = _kinds(text="", integers="", numbers="mean")
+PICKS_OPTIONAL = _kinds(text="", integers="", numbers="mean asked_radius")
 PREDICTIONS = _kinds(
     text="strategy stage material_id formula", integers="", numbers="target mean sigma"
 )

@@ -176,7 +176,7 @@ def _arm(run: FinishedRun, arm: str, materials: RunMaterials | None) -> dict[str
             "n_after": _count(rows["n_unlabelled"][-1]),
         },
         "retrainings": _records(arm_rows(run.retrainings, arm), RETRAINING),
-        "radius": _radius(run, arm, picks),
+        "radius": _radius(arm, picks),
         "enrichment": arm_enrichment(materials, picks),
         "first_picks": _pick_records(picks, slice(None, PICKS_SHOWN)),
         "last_picks": _pick_records(
@@ -211,33 +211,24 @@ def _test(
     }
 
 
-def _radius(run: FinishedRun, arm: str, picks: Columns) -> dict[str, Any] | None:
+def _radius(arm: str, picks: Columns) -> dict[str, Any] | None:
     """What became of the distance between picks: ``None`` where the arm keeps no distance."""
     used = picks["radius"]
     known = np.isfinite(used)
     if not known.any():
         return None
-    asked = _asked_radius(run)
+    asked = picks.get("asked_radius", np.full(len(used), np.nan))
     # Only floating-point noise may make a kept radius differ from the one asked for.
-    shrunken = known & (used < asked * (1 - 1e-9)) if asked is not None else np.zeros_like(known)
+    shrunken = known & (used < asked * (1 - 1e-9))
+    wanted = asked[np.isfinite(asked)]
     return {
         "strategy": arm,
-        "asked": asked,
+        "asked": float(wanted.min()) if len(wanted) else None,
+        "largest_asked": float(wanted.max()) if len(wanted) else None,
         "smallest_used": float(used[known].min()),
         "cycles_with_smaller_radius": sorted(set(picks["cycle"][shrunken].tolist())),
         "cycles": len(set(picks["cycle"][known].tolist())),
     }
-
-
-def _asked_radius(run: FinishedRun) -> float | None:
-    selection = run.config.get("selection") or {}
-    if selection.get("distance_cutoff") is not None:
-        return float(selection["distance_cutoff"])
-    fraction = selection.get("distance_cutoff_fraction")
-    length_scale = (run.gp.get("hyperparameters") or {}).get("length_scale")
-    if fraction is None or length_scale is None:
-        return None
-    return float(fraction) * float(np.min(length_scale))  # one length, or one a dimension
 
 
 def _pick_records(picks: Columns, which: slice) -> list[dict[str, Any]]:

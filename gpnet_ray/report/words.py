@@ -194,11 +194,18 @@ def radius_sentence(radius: Mapping[str, Any]) -> str:
     if radius["asked"] is None:
         return f"{arm}: the smallest distance kept between the picks of a batch was {smallest}."
     asked, shrunken = f"{radius['asked']:.4g}", len(radius["cycles_with_smaller_radius"])
+    if radius["largest_asked"] > radius["asked"]:  # a share of length scales that were fitted again
+        asked += f" to {radius['largest_asked']:.4g}"
     if not shrunken:
         return f"{arm}: the picks of every batch are at least {asked} apart, as asked."
+    advice = (
+        " That is far apart for this pool: selection.distance_cutoff sets a smaller one."
+        if shrunken == radius["cycles"]
+        else ""
+    )
     return (
         f"{arm}: {asked} was asked, but in {shrunken:,} of {counted(radius['cycles'], 'cycle')} the "
-        f"batch could not be filled with it; the smallest distance used was {smallest}."
+        f"batch could not be filled with it; the smallest distance used was {smallest}.{advice}"
     )
 
 

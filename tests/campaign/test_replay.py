@@ -39,9 +39,9 @@ def test_a_resumed_arm_buys_nothing_again(
     path = fresh(tmp_path / "again") / "journal.jsonl"
     path.write_text("".join(lines[:-8]))
     again = run_arm(scorers, path.parent, oracle=oracle, **how)
-    assert [(p.outcome, p.radius) for p in again.picks] == [
-        (p.outcome, p.radius) for p in result.picks
-    ]
+    radii = [[(p.outcome, p.radius, p.asked_radius) for p in a.picks] for a in (again, result)]
+    assert radii[0] == radii[1]
+    assert all((r is None) == (strategy != "distance") for _, *both in radii[0] for r in both)
     # Other rounds of messages, so other rounding: some 1e-13 of variances of the order of one.
     sigmas = [[p.sigma for p in arm.picks] for arm in (again, result)]
     np.testing.assert_allclose(*sigmas, rtol=0, atol=1e-10)
