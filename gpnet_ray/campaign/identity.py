@@ -132,7 +132,8 @@ def check_same(folder: Path, known: Mapping[str, Any], identity: Mapping[str, An
     Raises:
         RunFolderError: says what differs.
     """
-    keys = sorted({*known, *identity})
+    # Journaled picks are taken as they were: what scores the next ones may be more exact.
+    keys = sorted({*known, *identity} - {"gp.columns_dtype"})
     differ = [k for k in keys if not _is_same(known.get(k), identity.get(k))]
     if differ:
         listing = "; ".join(f"{k}: {known.get(k)} then, {identity.get(k)} now" for k in differ[:8])

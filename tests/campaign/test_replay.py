@@ -20,6 +20,7 @@ from support.stretches import (
     sequential_max_sigma,
 )
 
+from gpnet_ray.campaign.identity import check_same
 from gpnet_ray.campaign.journal import Journal, read_journal
 from gpnet_ray.errors import RunFolderError
 
@@ -106,3 +107,12 @@ def test_another_order_of_random_is_refused(scorers: Any, tmp_path: Path) -> Non
         RunFolderError, match=r"cycle 1 of random picked .*\] before the interruption and \["
     ):
         run_arm(scorers, tmp_path, strategy="random")
+
+
+def test_the_columns_of_a_run_may_become_more_exact_and_nothing_else_may_change(
+    tmp_path: Path,
+) -> None:
+    then = {"gp.columns_dtype": "float32", "gp.kernel": "laplacian"}
+    check_same(tmp_path, then, {**then, "gp.columns_dtype": "float64"})
+    with pytest.raises(RunFolderError, match=r"gp\.kernel: laplacian then, rbf now"):
+        check_same(tmp_path, then, {**then, "gp.kernel": "rbf"})
