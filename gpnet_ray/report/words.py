@@ -147,7 +147,7 @@ def retraining_sentence(arm: str, retraining: Mapping[str, Any], unit: str) -> s
     return (
         f"{arm}: the network was trained again on {counted(retraining['n_labelled'], 'label')} ({how},"
         f" {counted(retraining['epochs'], 'epoch')}, {retraining['seconds']:.0f} s): validation MAE {old}"
-        f" before, {new} after; its own output has a test MAE of"
+        f" {unit} before, {new} {unit} after; its own output has a test MAE of"
         f" {error_text(retraining['network_test_mae'])} {unit}.{kept}"
     )
 
