@@ -144,6 +144,7 @@ def _units(unit: str) -> dict[str, str]:
         **of_target,
         **metric_units(unit),
         "label_saving": "1 (labels per label)",
+        "promised_mae_per_sigma": "1 (MAE over σ)",
         "radius": "scaled latent space",
         "timings_s": "s",
     }

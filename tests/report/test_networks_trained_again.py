@@ -7,13 +7,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy import stats
 
-from gpnet_ray.gp.recalibration import Recalibration
+from gpnet_ray.gp.recalibration import TWO_SIGMA, Recalibration
 from gpnet_ray.report.finished_run import read_finished_run
 from gpnet_ray.report.html_sigma import recalibration_sentence
 from gpnet_ray.report.page import write_report
+from gpnet_ray.report.panels_drawing import stages
 from gpnet_ray.report.panels_learning import learning_panels
+from gpnet_ray.report.panels_predictions import prediction_panels
 from gpnet_ray.report.summary import build_summary, summarise
 
 
@@ -95,6 +99,31 @@ def test_the_warnings_of_every_gaussian_process_stand_on_the_page_with_its_netwo
     ):
         assert f"<li>{sentence}</li>" in page
     assert "max-sigma's network 2" not in page
+
+
+def test_errors_in_deciles_of_sigma_are_compared_with_what_each_recalibration_promises(run):
+    for name, degrees in (("max-sigma-2", 4.0), ("random-1", 0.9)):
+        found = Recalibration("student-t", scale=1.25, n=200, degrees_of_freedom=degrees)
+        change_gp(run / "networks" / name, recalibration=found.to_json())
+    finished = read_finished_run(run)
+    summary = summarise(finished)
+    panels = prediction_panels(list(stages(finished, summary)), summary, seed=0)
+    panel = next(panel for panel in panels if panel.name == "error_against_sigma")
+    lines = [
+        line.get_xydata()[-1] for line in panel.figure.axes[0].lines if line.get_label()[0] == "_"
+    ]
+    # The mean of |t| over half of its 95.45 % interval, 3 degrees before the loop and 4 at max-sigma's end.
+    expected = [
+        stats.t(degrees).expect(np.abs) / (stats.t(degrees).ppf(0.5 + TWO_SIGMA / 2) / 2)
+        for degrees in (3.0, 4.0)
+    ]
+    assert [y / x for x, y in lines] == pytest.approx(expected, rel=1e-6)
+    assert (
+        "(Before the loop: MAE 0.67 σ; max-sigma, after 8 labels: MAE 0.70 σ; random, after 8 labels: no line, as"
+        " Student's t with one degree of freedom or less has no mean error; of Gaussian errors: MAE 0.80 σ)"
+    ) in panel.caption
+    promised = [arm["sigma_check"]["after"]["promised_mae_per_sigma"] for arm in summary["arms"]]
+    assert promised == [pytest.approx(expected[1], rel=1e-6), None]
 
 
 def caption_of_the_search(run: Path) -> str:
