@@ -144,6 +144,7 @@ def _units(unit: str) -> dict[str, str]:
         **of_target,
         **metric_units(unit),
         "label_saving": "1 (labels per label)",
+        "promised_mae_per_sigma": "1 (MAE over σ)",
         "radius": "scaled latent space",
         "timings_s": "s",
     }
@@ -175,7 +176,7 @@ def _arm(run: FinishedRun, arm: str, materials: RunMaterials | None) -> dict[str
             "n_before": _count(rows["n_unlabelled"][0]),
             "n_after": _count(rows["n_unlabelled"][-1]),
         },
-        "retrainings": _records(arm_rows(run.retrainings, arm), RETRAINING),
+        "retrainings": _retrainings(run, arm),
         "radius": _radius(arm, picks),
         "enrichment": arm_enrichment(materials, picks),
         "first_picks": _pick_records(picks, slice(None, PICKS_SHOWN)),
@@ -183,6 +184,15 @@ def _arm(run: FinishedRun, arm: str, materials: RunMaterials | None) -> dict[str
             picks, slice(max(PICKS_SHOWN, _size(picks) - PICKS_SHOWN), None)
         ),
     }
+
+
+def _retrainings(run: FinishedRun, arm: str) -> list[dict[str, Any]]:
+    """What each training of the network again brought, with the warnings of its Gaussian process."""
+    gps = run.later_gps.get(arm, {})
+    return [
+        {**row, "gp_warnings": list(gps.get(row["network"], {}).get("warnings") or ())}
+        for row in _records(arm_rows(run.retrainings, arm), RETRAINING)
+    ]
 
 
 def _count(value: float) -> int | None:
