@@ -13,6 +13,7 @@ from gpnet_ray.errors import DataError, nearest_name_hint
 from gpnet_ray.types import FloatArray
 
 __all__ = [
+    "DEFAULT_ID_COLUMN",
     "ColumnNames",
     "RawMaterials",
     "check_columns",
@@ -20,6 +21,9 @@ __all__ = [
     "number_or_none",
     "raw_materials",
 ]
+
+DEFAULT_ID_COLUMN = "material_id"
+"""The id column where a user names none."""
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,19 @@ def test_matbench_index_numbers_become_ids_as_text(tmp_path, crystals, energies)
     assert read(path).ids == ("0", "1", "2")
 
 
+@pytest.mark.parametrize("orient", ["split", "columns"])
+def test_row_numbers_never_become_ids_of_a_json_table_because_a_name_was_mistyped(
+    orient, tmp_path, crystals, energies
+):
+    made = json_rows(crystals, energies)
+    path = tmp_path / "d.json"
+    pd.DataFrame(made).rename(columns={"material_id": "mpid"}).to_json(path, orient=orient)
+    with pytest.raises(DataError, match=r"(?s)'mp_id'.*did you mean 'mpid'.*leave that out"):
+        read(path, id_column="mp_id")
+    assert read(path, id_column="mpid").ids == tuple(crystals)
+    assert read(path).ids == ("0", "1", "2")
+
+
 def test_columns_can_be_named(tmp_path, crystals, energies):
     table = pd.DataFrame(json_rows(crystals, energies))
     path = tmp_path / "d.csv"
