@@ -43,6 +43,7 @@ EMBEDDED = "hypothetical-oxides"
 
 ROWS_PER_BLOCK = 512
 STRUCTURE_SUFFIXES = (".cif", ".poscar", ".vasp")
+TABLE_SUFFIXES = (".parquet", ".pq", ".csv", ".json", ".gz")
 CAST_AS_PYTHON = (
     pa.types.is_string,
     pa.types.is_large_string,
@@ -143,9 +144,11 @@ def embedded_oxides(count: int, *, seed: int) -> PoolSource:
 
 
 def holds_one_crystal(file: Path) -> bool:
-    """Whether a file's name says that it is a CIF or POSCAR file."""
-    stem = file.name.upper()
-    return file.suffix.lower() in STRUCTURE_SUFFIXES or stem.startswith(("POSCAR", "CONTCAR"))
+    """Whether a file's name says that it is a CIF or POSCAR file; folders and tables are none whatever their names."""
+    suffix = file.suffix.lower()
+    if suffix in TABLE_SUFFIXES or file.is_dir():
+        return False
+    return suffix in STRUCTURE_SUFFIXES or file.name.upper().startswith(("POSCAR", "CONTCAR"))
 
 
 def structure_files(files: Sequence[Path], *, progress: Progress | None = None) -> PoolSource:

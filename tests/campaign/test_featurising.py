@@ -17,7 +17,12 @@ from support.kept_lines import KeptLines
 from gpnet_ray.actors.settings import ResourcesConfig
 from gpnet_ray.campaign.featurising import featurise
 from gpnet_ray.campaign.pool_build import build_pool
-from gpnet_ray.campaign.pool_sources import embedded_oxides, pool_source, structure_files
+from gpnet_ray.campaign.pool_sources import (
+    embedded_oxides,
+    holds_one_crystal,
+    pool_source,
+    structure_files,
+)
 from gpnet_ray.campaign.surrogate_use import featurise_into, predict_pool
 from gpnet_ray.config import NetworkConfig
 from gpnet_ray.data.hypothetical_oxides import hypothetical_oxides
@@ -193,6 +198,22 @@ def test_files_of_crystals(small_ray, network, tmp_path):
     values = table.column("network_prediction").to_pylist()
     # CIF is written with eight digits.
     assert values[0] == pytest.approx(values[1], abs=1e-4)
+
+
+def test_what_is_one_crystal_and_what_a_dataset_of_many(tmp_path):
+    (tmp_path / "poscars").mkdir()
+    (tmp_path / "contcar.vasp").mkdir()
+    tables = (
+        "poscar_oxides.parquet",
+        "contcars.CSV",
+        "POSCARs.json",
+        "poscars.csv.gz",
+        "POSCAR.pq",
+    )
+    for dataset in ("poscars", "contcar.vasp", "oxides.parquet", *tables):
+        assert not holds_one_crystal(tmp_path / dataset), dataset
+    for crystal in ("POSCAR", "POSCAR_mp-1.2", "contcar-relaxed", "a.CIF", "a.poscar", "b.vasp"):
+        assert holds_one_crystal(tmp_path / crystal), crystal
 
 
 def test_what_pymatgen_warned_of_is_said_with_ids_wherever_crystals_are_read(
