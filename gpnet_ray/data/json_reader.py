@@ -18,6 +18,7 @@ from gpnet_ray.data.raw_materials import (
     RawMaterials,
     check_columns,
     raw_materials,
+    refuse_doubled,
 )
 from gpnet_ray.errors import DataError, nearest_name_hint
 
@@ -86,6 +87,7 @@ def _from_split(
     for row, cells in enumerate(data, start=1):
         if not isinstance(cells, list) or len(cells) != len(names):
             raise DataError(f"{file}, row {row}: expected one value for each of {names}")
+    refuse_doubled([str(name) for name in names], columns, file=file)
     table = {str(name): [cells[i] for cells in data] for i, name in enumerate(names)}
     return _with_ids(table, index, columns, file=file)
 

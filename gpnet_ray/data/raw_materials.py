@@ -20,6 +20,7 @@ __all__ = [
     "id_text",
     "number_or_none",
     "raw_materials",
+    "refuse_doubled",
 ]
 
 DEFAULT_ID_COLUMN = "material_id"
@@ -80,12 +81,13 @@ class RawMaterials:
 
 
 def check_columns(present: Sequence[str], columns: ColumnNames, *, file: str) -> None:
-    """Check that a table has the columns that are to be read.
+    """Check that a table has the columns that are to be read, each once.
 
     Raises:
         DataError: naming the column that is missing, the nearest name, all columns and the option
-            that says which one to use.
+            that says which one to use; or the column that is there several times.
     """
+    refuse_doubled(present, columns, file=file)
     for kind, name, option in (
         ("id", columns.material_id, "--id-column"),
         ("structure", columns.structure, "--structure-column"),
@@ -97,6 +99,20 @@ def check_columns(present: Sequence[str], columns: ColumnNames, *, file: str) ->
                 f"{file} has no {kind} column {name!r}: {nearest_name_hint(name, present)}. "
                 f"Name the right one with {option}"
             )
+
+
+def refuse_doubled(present: Sequence[str], columns: ColumnNames, *, file: str) -> None:
+    """Refuse a table in which two columns have a name that is to be read; others may be there as often as they like.
+
+    Raises:
+        DataError: naming the columns.
+    """
+    doubled = [repr(name) for name in columns.all() if present.count(name) > 1]
+    if doubled:
+        raise DataError(
+            f"{file} has more than one column {' and more than one '.join(doubled)}, and which is meant is not"
+            " known; remove or rename all but one"
+        )
 
 
 def id_text(value: object) -> str:
