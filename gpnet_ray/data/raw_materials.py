@@ -118,9 +118,17 @@ def refuse_doubled(present: Sequence[str], columns: ColumnNames, *, file: str) -
 def id_text(value: object) -> str:
     """The id that a value of a file stands for, empty where it is none; the same in whatever reads ids.
 
-    >>> id_text(1), id_text(1.0), id_text(" mp-1 ")
-    ('1', '1.0', 'mp-1')
+    >>> id_text(1), id_text(1.0), id_text(" mp-1 "), id_text(b"mp-1")
+    ('1', '1.0', 'mp-1', 'mp-1')
+
+    Raises:
+        DataError: bytes that are no UTF-8 text.
     """
+    if isinstance(value, bytes):
+        try:
+            value = value.decode("utf-8")
+        except UnicodeDecodeError:
+            raise DataError(f"the id {value!r} is no UTF-8 text; save the ids as text") from None
     return "" if value is None else str(value).strip()
 
 
@@ -143,12 +151,15 @@ def raw_materials(
         file: the file, for messages.
 
     Raises:
-        DataError: no rows, a row without id, duplicate ids, a target or global feature that is no
+        DataError: no rows, a row without id, ids that are duplicates or no text, a target or global feature that is no
             number, is NaN or infinite; the message names file, row (counted from 1) and id.
     """
     if not ids:
         raise DataError(f"{file} has no rows; at least one material is needed")
-    names = tuple(map(id_text, ids))
+    try:
+        names = tuple(map(id_text, ids))
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from None
     check_unique_ids(names, where=file)
     target = None
     if columns.target is not None:
