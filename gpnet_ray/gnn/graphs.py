@@ -16,30 +16,25 @@ import numpy.typing as npt
 
 from gpnet_ray.data.dataset import RejectedMaterial
 from gpnet_ray.data.elements import HIGHEST_ATOMIC_NUMBER
-from gpnet_ray.data.structure_parsing import DISORDERED, UNKNOWN_ELEMENT
 from gpnet_ray.errors import DataError, InputError
-from gpnet_ray.gnn.global_state import (
-    NO_GLOBAL_FEATURE,
-    StateScaling,
-    global_state,
-    missing_features,
+from gpnet_ray.gnn.crystal_graph import (
+    NO_BOND,
+    TOO_CLOSE,
+    CrystalGraph,
+    Lengths,
+    Unusable,
+    graph_or_reason,
 )
+from gpnet_ray.gnn.global_state import NO_GLOBAL_FEATURE, StateScaling
 from gpnet_ray.progress import NullProgress, Progress
 from gpnet_ray.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-__all__ = ["NO_ATOMS", "NO_BOND", "CrystalGraphs", "build_graphs"]
-
-NO_ATOMS = "no atoms"
-NO_BOND = "no bond inside the cut-off"
-
-_SAME_POINT_ANGSTROM = 1e-8
-"""megnet's tolerance: an atom this close to itself is not its own neighbour."""
+__all__ = ["CrystalGraphs", "build_graphs"]
 
 Offsets = npt.NDArray[np.int64]
-Lengths = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,8 +157,8 @@ def build_graphs(
     """Find all bonds of every crystal within the cut-off, as megnet's ``CrystalGraph`` does.
 
     Each id comes out exactly once: with a graph, or among the rejected with its reason (disordered
-    sites, an element beyond Z = 94 or none at all, no bond inside the cut-off, no number for a global
-    feature).
+    sites, an element beyond Z = 94 or none at all, atoms too close to each other, no bond inside the cut-off,
+    no number for a global feature).
 
     Args:
         ids: one id a structure, distinct.
@@ -187,14 +182,14 @@ def build_graphs(
     _positions(ids)
     kept: list[str] = []
     rejected: list[RejectedMaterial] = []
-    parts: list[_Graph] = []
+    parts: list[CrystalGraph] = []
     names = tuple(global_features)
     with (progress or NullProgress()).task(
         "Building graphs", total=len(ids), unit="crystals"
     ) as task:
         for material_id, structure in zip(ids, structures, strict=True):
-            graph = _graph_or_reason(structure, cutoff_angstrom, names)
-            if isinstance(graph, _Unusable):
+            graph = graph_or_reason(structure, cutoff_angstrom, names)
+            if isinstance(graph, Unusable):
                 if on_bad_structure == "error":
                     raise DataError(
                         f"material {material_id!r}: {graph.reason}; correct it, or set such "
@@ -216,6 +211,7 @@ def build_graphs(
 
 _ADVICE = {
     NO_BOND: "give a larger --cutoff",
+    TOO_CLOSE: "give lengths in Å",
     NO_GLOBAL_FEATURE: "give every crystal the numbers, or leave out --global-feature",
 }
 
@@ -243,84 +239,14 @@ def slices(offsets: Offsets, rows: Offsets) -> tuple[Offsets, Offsets]:
     return np.arange(new_offsets[-1]) + shift, new_offsets
 
 
-@dataclass(frozen=True)
-class _Graph:
-    atomic_numbers: IntArray
-    sources: IntArray
-    targets: IntArray
-    lengths: Lengths
-    state: FloatArray
-
-
-@dataclass(frozen=True)
-class _Unusable:
-    category: str
-    reason: str
-
-
-def _graph_or_reason(
-    structure: Structure, cutoff_angstrom: float, global_features: tuple[str, ...]
-) -> _Graph | _Unusable:
-    """Build one graph; where that is impossible, say why."""
-    from pymatgen.optimization.neighbors import find_points_in_spheres
-
-    if not structure.is_ordered:
-        return _Unusable(
-            DISORDERED,
-            "some sites are disordered (partly occupied or shared); a graph needs one element a site",
-        )
-    if len(structure) == 0:
-        return _Unusable(NO_ATOMS, "the structure has no atoms")
-    numbers = np.array(structure.atomic_numbers, dtype=np.int64)
-    if numbers.min() < 1 or numbers.max() > HIGHEST_ATOMIC_NUMBER:
-        unknown = sorted(
-            {
-                site.species_string
-                for site in structure
-                if not 1 <= site.specie.Z <= HIGHEST_ATOMIC_NUMBER
-            }
-        )
-        return _Unusable(
-            UNKNOWN_ELEMENT,
-            f"no embedding for {', '.join(unknown)}: MEGNet knows the elements up to "
-            f"Z = {HIGHEST_ATOMIC_NUMBER}",
-        )
-    without = missing_features(structure, global_features)
-    if without:
-        listing = ", ".join(f"{name}: {value!r}"[:80] for name, value in without.items())
-        return _Unusable(NO_GLOBAL_FEATURE, f"no finite number is given ({listing})")
-    points = np.ascontiguousarray(structure.cart_coords, dtype=np.float64)
-    sources, targets, _, lengths = find_points_in_spheres(
-        points,
-        points,
-        r=float(cutoff_angstrom),
-        pbc=np.ones(3, dtype=np.int64),
-        lattice=np.ascontiguousarray(structure.lattice.matrix, dtype=np.float64),
-        tol=_SAME_POINT_ANGSTROM,
-    )
-    bonded = (sources != targets) | (lengths > _SAME_POINT_ANGSTROM)
-    if not bonded.any():
-        return _Unusable(
-            NO_BOND,
-            f"no two atoms are within the cut-off of {cutoff_angstrom:g} Å, so there is no bond",
-        )
-    return _Graph(
-        numbers.astype(np.int32),
-        sources[bonded].astype(np.int32),
-        targets[bonded].astype(np.int32),
-        lengths[bonded].astype(np.float32),
-        global_state(structure, global_features),
-    )
-
-
 def _join(
     ids: Sequence[str],
-    parts: Sequence[_Graph],
+    parts: Sequence[CrystalGraph],
     cutoff_angstrom: float,
     global_features: tuple[str, ...],
 ) -> CrystalGraphs:
     none = np.empty(0, np.int32)
-    empty = _Graph(none, none, none, np.empty(0, np.float32), np.empty(0))
+    empty = CrystalGraph(none, none, none, np.empty(0, np.float32), np.empty(0))
     state = np.array([part.state for part in parts], dtype=np.float64)
     flat = [*parts, empty]
     return CrystalGraphs(
