@@ -16,6 +16,7 @@ from gpnet_ray.actors.placement import reserved
 from gpnet_ray.campaign.arm import Arm
 from gpnet_ray.campaign.arm_record import ArmResult
 from gpnet_ray.campaign.ask_tell import AskTellCampaign
+from gpnet_ray.campaign.begun_from import say_of_run
 from gpnet_ray.campaign.context import RunContext
 from gpnet_ray.campaign.identity import holds_anything, open_run, run_identity
 from gpnet_ray.campaign.journal import Journal
@@ -198,6 +199,8 @@ class Campaign:
         split = self._read_or_draw_split(problem)
         if self._network is None and context.initial is None:
             check_features_vary(problem, split, context.config)
+        begun_from = self._network or context.initial
+        say_of_run(begun_from, problem.graphs, split.test, split.pool, context.progress)
         write_about(context, problem, split)
         reference, without_label = true_values(context, problem, split, desk)
         if without_label:

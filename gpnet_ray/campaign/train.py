@@ -10,6 +10,7 @@ import ray
 from gpnet_ray.actors.cluster import connected, kill_actors, remote_class
 from gpnet_ray.actors.gp_worker import GpWorker
 from gpnet_ray.actors.placement import Placement, reserved
+from gpnet_ray.campaign.begun_from import say_of_training
 from gpnet_ray.campaign.preparation import Problem, screen
 from gpnet_ray.campaign.pretraining import with_pretrained
 from gpnet_ray.campaign.stages import NetworkStage
@@ -53,6 +54,7 @@ def train_network(
     """
     config, initial = with_pretrained(config or Config())
     progress = progress or NullProgress()
+    say_of_training(initial, progress)
     problem, targets = _labelled(dataset, config, progress)
     with (
         connected(config.resources),
@@ -81,6 +83,7 @@ def train_surrogate(
     """
     config, initial = with_pretrained(config or Config())
     progress = progress or NullProgress()
+    say_of_training(initial, progress)
     problem, targets = _labelled(dataset, config, progress)
     with connected(config.resources), reserved(config.resources, most_shards=0) as place:
         with NetworkStage(config, progress, place) as stage:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gpnet_ray.actors.cluster import connected
+from gpnet_ray.campaign.begun_from import first_network_of_validation
 from gpnet_ray.campaign.data_fingerprint import data_fingerprint
 from gpnet_ray.campaign.identity import check_same
 from gpnet_ray.campaign.journal import Journal
@@ -176,6 +177,10 @@ class _Validation:
         if self.problems[0].rejected:
             summary = rejected_summary(self.problems[0].rejected)
             self.progress.line(f"{len(self.problems[0].rejected)} rejected: {summary}")
+        held_out = [name for fold in self.drawn for name in fold.test]
+        first_network = first_network_of_validation(
+            self.initial, self.problems[0].graphs, held_out, self.progress
+        )
         records = self.folder.finished_folds(journal.events)
         if records:
             self.progress.line(f"Going on with {self.folder.path}: {len(records)} folds are done")
@@ -183,7 +188,7 @@ class _Validation:
             record = self._keep(finished)
             journal.append(record.event())
             records[record.key] = record
-        return self._conclude(records, begun)
+        return self._conclude(records, begun, first_network)
 
     def _begin(self, journal: Journal) -> Mapping[str, Any]:
         """Begin the journal, or check that what is in it is of the same settings and data."""
@@ -256,7 +261,10 @@ class _Validation:
         return next(p.dataset for p in self.problems if p.dataset.target == target)
 
     def _conclude(
-        self, records: Mapping[FoldKey, FoldRecord], begun: Mapping[str, Any]
+        self,
+        records: Mapping[FoldKey, FoldRecord],
+        begun: Mapping[str, Any],
+        first_network: Mapping[str, Any] | None,
     ) -> ValidationResult:
         """Write all predictions and the summary, from the files of the folds."""
         tables, targets = [], []
@@ -278,6 +286,7 @@ class _Validation:
                 "n_train": self.held_out.n_train,
                 "n_test": self.held_out.n_test,
             },
+            "first_network": first_network,
             "n_materials": len(first),
             "n_rejected": len(self.problems[0].rejected),
             "targets": targets,

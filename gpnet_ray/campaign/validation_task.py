@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gpnet_ray.actors.network_worker import NetworkWorker
+from gpnet_ray.campaign.begun_from import held_out_warning, rows_known
 from gpnet_ray.campaign.preparation import training_seed
 from gpnet_ray.config import Config
 from gpnet_ray.gnn.network_state import NetworkState
@@ -52,7 +53,7 @@ class HeldOutPrediction:
         network_prediction: float64 (m,), the network's own output, target's unit.
         hyperparameters: of the Gaussian process.
         recalibration: of its σ, fitted on the rows that training held out.
-        warnings: of the fit of the hyperparameters.
+        warnings: of the training and of the fit of the hyperparameters.
         seconds: wall time of it all.
     """
 
@@ -90,6 +91,7 @@ def learn_and_predict(
     start = time.monotonic()
     train = graphs.select(lesson.train_ids)
     network = yield from _train(train, lesson, config, initial)
+    warning = held_out_warning(rows_known(initial, train), network.held_out_ids)
     featurizer = Featurizer(network)
     _, latents, _ = featurizer.featurize(train)
     scaler = LatentScaler.fit(
@@ -120,7 +122,7 @@ def learn_and_predict(
         network_prediction,
         fit.hyperparameters,
         fit.recalibration,
-        fit.warnings,
+        fit.warnings if warning is None else (*fit.warnings, warning),
         time.monotonic() - start,
     )
 

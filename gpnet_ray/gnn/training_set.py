@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -18,8 +18,12 @@ from gpnet_ray.types import FloatArray
 __all__ = ["check_targets", "hold_out", "training_fingerprint"]
 
 
+_FEWEST_NEW = 21
+"""As many as a recalibration of σ takes (``gpnet_ray.gp.recalibration.FEWEST_HELD_OUT``)."""
+
+
 def hold_out(
-    ids: Sequence[str], *, fraction: float, seed: int
+    ids: Sequence[str], *, fraction: float, seed: int, known: Collection[str] = ()
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Part ids into train and validation, at least one each, both in the order they came.
 
@@ -27,10 +31,14 @@ def hold_out(
     same side when the network is trained again on more crystals: no network is ever judged on what an
     earlier one, from which it started or with which it is compared, was trained on.
 
+    Of those that are drawn, the ones that are ``known`` are trained on again instead of being held out, as long as
+    21 or half of the drawn ones are left: on the others the best epoch and σ would be judged too well.
+
     Args:
         ids: two or more, distinct.
         fraction: share of the validation part that is aimed at, between 0 and 1.
         seed: another seed, another part.
+        known: ids on which the network that training starts from was trained already.
     """
     stream = derive_seed(seed, "validation")
     drawn = {name: _uniform(f"{stream}/{name}") for name in ids}
@@ -39,6 +47,9 @@ def hold_out(
         chosen = {min(drawn, key=lambda name: drawn[name])}
     elif len(chosen) == len(drawn):
         chosen.remove(max(drawn, key=lambda name: drawn[name]))
+    new = chosen.difference(known)
+    if len(new) >= min(_FEWEST_NEW, len(chosen) / 2):
+        chosen = new
     return (
         tuple(name for name in ids if name not in chosen),
         tuple(name for name in ids if name in chosen),

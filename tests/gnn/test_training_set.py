@@ -7,6 +7,7 @@ import pytest
 
 from gpnet_ray.config import NetworkConfig, TrainingConfig
 from gpnet_ray.gnn.training_set import hold_out, training_fingerprint
+from gpnet_ray.gp.recalibration import FEWEST_HELD_OUT
 
 IDS = [f"mp-{i}" for i in range(5000)]
 
@@ -27,6 +28,22 @@ def test_the_share_is_the_one_asked_for_and_the_seed_decides_who():
     # Binomial: 500 ± 21; four deviations. Two independent parts share a tenth of them: 50 ± 7.
     assert abs(len(first) - 500) < 85
     assert len(set(first) & set(second)) < 80
+
+
+def test_rows_that_the_first_network_knows_are_held_out_only_where_nearly_no_others_are_drawn():
+    _, drawn = hold_out(IDS, fraction=0.1, seed=3)
+    train, new = hold_out(IDS, fraction=0.1, seed=3, known=drawn[30:])
+    assert new == drawn[:30]
+    assert len(train) + len(new) == len(IDS)
+    # As many as a recalibration takes are enough; with fewer, the others judge too.
+    assert hold_out(IDS, fraction=0.1, seed=3, known=drawn[FEWEST_HELD_OUT:])[1] == drawn[:21]
+    assert hold_out(IDS, fraction=0.1, seed=3, known=drawn[20:])[1] == drawn
+    # Of a small part half are enough.
+    _, small = hold_out(IDS[:100], fraction=0.1, seed=3)
+    assert len(small) < FEWEST_HELD_OUT
+    assert hold_out(IDS[:100], fraction=0.1, seed=3, known=small[:1])[1] == small[1:]
+    assert len(small) > 2
+    assert hold_out(IDS[:100], fraction=0.1, seed=3, known=small[1:])[1] == small
 
 
 @pytest.mark.parametrize("fraction", [1e-9, 1 - 1e-9])
