@@ -248,13 +248,14 @@ class _Validation:
             n_train=finished.n_train,
             n_test=len(predicted.ids),
             epochs=len(finished.history),
-            validation_mae=min(record.validation_mae for record in finished.history),
+            validation_mae=predicted.kept.validation_mae,
             hyperparameters=predicted.hyperparameters.to_json(),
             recalibration=predicted.recalibration.to_json(),
             warnings=predicted.warnings,
             seconds=round(predicted.seconds, 3),
             file=file,
             sha256=digest,
+            best_epoch=predicted.kept.epoch,
         )
 
     def _dataset(self, target: str) -> MaterialsDataset:

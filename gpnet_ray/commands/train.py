@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -11,6 +11,9 @@ from rich.console import Console
 from gpnet_ray.commands import options
 from gpnet_ray.errors import InputError
 from gpnet_ray.output_place import check_new_folder
+
+if TYPE_CHECKING:
+    from gpnet_ray.gnn.network_state import NetworkState
 
 __all__ = ["train"]
 
@@ -88,9 +91,18 @@ def train(
     trained.surrogate.save(out)
     folder.write_table(folder.training_history, history_table(trained.history), unit=state.unit)
     folder.write_rejected(trained.rejected)
-    best = min((r.validation_mae for r in trained.history), default=None)
-    if best is not None:
-        progress.line(f"Validation MAE of the network: {best:.4f} {state.unit}")
+    progress.line(_how_good(state))
     if trained.rejected:
         progress.line(f"{len(trained.rejected)} rejected: {rejected_summary(trained.rejected)}")
     progress.line(f"{len(trained.surrogate.ids)} labelled materials. Surrogate: {out}")
+
+
+def _how_good(state: NetworkState) -> str:
+    """The error of the network that was kept, and of which epoch it is."""
+    kept = state.kept
+    if kept is None:
+        return "The validation MAE of the network is not known"
+    which = f"weights of epoch {kept.epoch}"
+    if kept.epoch == 0:
+        which = "no epoch was better than the network that training began from, which was kept"
+    return f"Validation MAE of the network: {kept.validation_mae:.4f} {state.unit} ({which})"

@@ -20,7 +20,7 @@ from gpnet_ray.gnn.graphs import CrystalGraphs
 from gpnet_ray.gnn.initial_weights import draw_weights
 from gpnet_ray.gnn.model import pack, to_tensors, unpack
 from gpnet_ray.gnn.network_state import NetworkState
-from gpnet_ray.gnn.records import EpochRecord
+from gpnet_ray.gnn.records import EpochRecord, KeptEpoch
 from gpnet_ray.gnn.schedule import one_cycle_learning_rate
 from gpnet_ray.gnn.train_step import TrainStep
 from gpnet_ray.gnn.trained_rows import TrainedRows
@@ -190,6 +190,7 @@ class Trainer:
             held_out_ids=self.validation_ids,
             state_scaling=self._state_scaling,
             trained_rows=rows,
+            kept=KeptEpoch(best.epoch, best.validation_mae),
         )
 
     def checkpoint(self) -> TrainingCheckpoint:

@@ -76,6 +76,13 @@ def _lines_below(summary: Mapping[str, Any], target: Mapping[str, Any]) -> list[
         f"{how}: {learned} rows learned from, {held} held out{_seen(summary)}; {seconds:.0f} s of tasks.",
         f"Labels: {target['label_note']}",
     ]
+    n_unimproved = sum(fold.get("best_epoch") == 0 for fold in folds)
+    if n_unimproved:
+        where = f"In {n_unimproved} of {len(folds)} folds no" if len(folds) > 1 else "No"
+        lines.insert(
+            1,
+            f"{where} epoch was better than the network that training began from, which was kept.",
+        )
     n_warnings = sum(len(fold["warnings"]) for fold in folds)
     if n_warnings:
         first = next(fold for fold in folds if fold["warnings"])

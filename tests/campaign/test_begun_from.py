@@ -108,3 +108,6 @@ def test_a_validation_calls_no_row_unseen_that_its_first_network_was_trained_on(
     assert ("never seen" in done.output) == (known == [])
     summary = json.loads((tmp_path / "runs" / "v" / "summary.json").read_text())
     assert summary["first_network"] == {"n_held_out": 32, **counted}
+    # The error is that of the network that predicts, and not of an epoch that was thrown away.
+    assert "In 4 of 4 folds no epoch was better" in done.output
+    assert [fold["validation_mae"] for fold in summary["targets"][0]["folds"]] == [0.25] * 4
