@@ -18,6 +18,7 @@ from gpnet_ray.actors.gp_worker import GpWorker
 from gpnet_ray.actors.placement import Placement, reserved
 from gpnet_ray.campaign.ask_tell_folder import UNUSED_SECTIONS, AskTellFolder
 from gpnet_ray.campaign.begun_from import say_of_run
+from gpnet_ray.campaign.foresight import check_latents
 from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.machine import versions
 from gpnet_ray.campaign.preparation import Problem, check_network, screen, values_of
@@ -161,6 +162,7 @@ def set_up(
     pool = tuple(i for i in start.pool.ids if i in set(problem.dataset.ids))
     if not pool:
         raise InputError(f"{start.pool.source}: no candidate has a usable crystal; give others")
+    check_latents(len(train), config)
     say_of_run(start.network or start.initial, problem.graphs, tuple(test), pool, progress)
     # A campaign outlives the cluster on which it began.
     folder.begin(with_address(config, None), overwrite=overwrite)

@@ -18,6 +18,7 @@ from gpnet_ray.campaign.arm_record import ArmResult
 from gpnet_ray.campaign.ask_tell import AskTellCampaign
 from gpnet_ray.campaign.begun_from import say_of_run
 from gpnet_ray.campaign.context import RunContext
+from gpnet_ray.campaign.foresight import check_latents
 from gpnet_ray.campaign.identity import holds_anything, open_run, run_identity
 from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.labels import open_desk, true_values
@@ -152,6 +153,7 @@ class Campaign:
             problem = screen(self._dataset, context.config, context.progress)
         split = self._given_split(problem)
         check_pool_is_large_enough(problem, context.config, split)
+        check_latents(len(split.train) if split else context.config.split.n_train, context.config)
         identity = run_identity(problem, context, split, self._network)
         storage, notify = context.config.storage, context.progress.line
         with stored_run(

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from gpnet_ray.actors.cluster import connected
 from gpnet_ray.campaign.begun_from import first_network_of_validation
 from gpnet_ray.campaign.data_fingerprint import data_fingerprint
+from gpnet_ray.campaign.foresight import check_latents, warn_of_memory
 from gpnet_ray.campaign.identity import check_same
 from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.machine import machine, versions
@@ -106,8 +107,11 @@ def validate(
     draw_folds(given[0].ids, held_out, seed=config.seed)  # before graphs are built for nothing
     problems = _problems(given, config, progress)
     drawn = draw_folds(problems[0].dataset.ids, held_out, seed=config.seed)
+    sizes = [len(fold.train) for fold in drawn]
+    check_latents(min(sizes), config)
     work = _Validation(config, initial, held_out, problems, drawn, folder, progress)
     with connected(config.resources), ray_errors_explained(GO_ON):
+        warn_of_memory(max(sizes), progress)
         if not resume:
             folder.create(config, overwrite=overwrite)
         try:
