@@ -110,7 +110,7 @@ class Campaign:
             InputError: the dataset has no targets and no oracle is given, or both, or their units
                 differ, or the settings name another oracle than the table and none is given; the network was trained for another target or with other settings.
         """
-        config, initial = with_pretrained(config or Config())
+        config, initial = with_pretrained(config or Config(), progress)
         check_oracle(dataset, oracle, config)
         if network is not None:
             check_network(network, dataset, config)

@@ -60,8 +60,8 @@ def train_network(
     Raises:
         InputError: the dataset has no targets.
     """
-    config, initial = with_pretrained(config or Config())
     progress = progress or NullProgress()
+    config, initial = with_pretrained(config or Config(), progress)
     say_of_training(initial, progress)
     problem, targets = _labelled(dataset, config, progress)
     with (
@@ -94,8 +94,8 @@ def train_surrogate(
     Raises:
         InputError: the dataset has no targets, or the latents will be too few or too narrow for the projection.
     """
-    config, initial = with_pretrained(config or Config())
     progress = progress or NullProgress()
+    config, initial = with_pretrained(config or Config(), progress)
     say_of_training(initial, progress)
     problem, targets = _labelled(dataset, config, progress)
     check_latents(len(targets), config)

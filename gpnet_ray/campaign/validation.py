@@ -97,8 +97,8 @@ def validate(
             few rows.
         RunFolderError: the folder is occupied, damaged, or of other settings or data.
     """
-    config, initial = with_pretrained(config or Config())
     progress = progress or NullProgress()
+    config, initial = with_pretrained(config or Config(), progress)
     given = (datasets,) if isinstance(datasets, MaterialsDataset) else tuple(datasets)
     _check_one_set_of_materials(given, config)
     held_out = HeldOut.chosen(folds, n_test=n_test, n_train=n_train)

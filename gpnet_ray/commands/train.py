@@ -76,6 +76,7 @@ def train(
     check_new_folder(out)
 
     from gpnet_ray.campaign.preparation import load_dataset
+    from gpnet_ray.campaign.pretraining import with_pretrained
     from gpnet_ray.campaign.rejected import rejected_summary
     from gpnet_ray.campaign.run_folder import RunFolder
     from gpnet_ray.campaign.train import train_surrogate
@@ -83,6 +84,8 @@ def train(
     from gpnet_ray.progress import make_progress
 
     progress = make_progress(Console())
+    # What is kept in config.yaml is what is trained, and a network that does not fit is refused at once.
+    resolved, _ = with_pretrained(resolved, progress)
     read, _ = load_dataset(resolved, progress)
     folder, was_there = RunFolder(out), out.exists()
     # Before the training, which may take hours, so that it has a place.
