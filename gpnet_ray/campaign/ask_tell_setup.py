@@ -27,6 +27,7 @@ from gpnet_ray.campaign.surrogate import gp_content
 from gpnet_ray.campaign.tables import history_table, latents_table, reference_table
 from gpnet_ray.config import Config
 from gpnet_ray.data.dataset import MaterialsDataset, name_some
+from gpnet_ray.data.splits import take_whole_crystals
 from gpnet_ray.errors import InputError
 from gpnet_ray.gnn.network_state import NetworkState
 from gpnet_ray.gp.scaling import LatentScaler
@@ -233,10 +234,15 @@ def _split(
     label_of = {i: y for i, y in zip(labelled.ids, targets, strict=True) if i in usable}
     ordered = sorted(label_of)
     generator(config.seed, "split").shuffle(ordered)
-    test, train = sorted(ordered[: start.n_test]), sorted(ordered[start.n_test :])
+    taken = set(take_whole_crystals(ordered, start.n_test, problem.graphs.crystal_of()))
+    if start.n_test and not taken:
+        raise InputError(
+            f"every crystal stands in more than {start.n_test} rows, which are all test rows or none is; raise --test"
+        )
+    test, train = sorted(taken), sorted(set(ordered) - taken)
     if len(train) < FEWEST_LABELS:
         raise InputError(
-            f"{len(label_of)} usable labelled rows less {start.n_test} test rows leave {len(train)} to"
+            f"{len(label_of)} usable labelled rows less {len(test)} test rows leave {len(train)} to"
             f" learn from, and at least {FEWEST_LABELS} are needed; label more at random, or lower --test"
         )
     return {i: label_of[i] for i in train}, {i: label_of[i] for i in test}

@@ -106,7 +106,9 @@ def validate(
     folder.check_free(resume=resume, overwrite=overwrite)
     draw_folds(given[0].ids, held_out, seed=config.seed)  # before graphs are built for nothing
     problems = _problems(given, config, progress)
-    drawn = draw_folds(problems[0].dataset.ids, held_out, seed=config.seed)
+    crystals = problems[0].graphs.crystal_of()
+    ids = problems[0].dataset.ids
+    drawn = draw_folds(ids, held_out, seed=config.seed, crystals=crystals)
     sizes = [len(fold.train) for fold in drawn]
     check_latents(min(sizes), config)
     work = _Validation(config, initial, held_out, problems, drawn, folder, progress)
@@ -220,6 +222,9 @@ class _Validation:
             "test rows": held_out.n_test,
             "pretrained network": None if initial is None else initial.fingerprint(),
         }
+        if self.problems[0].graphs.crystals:
+            # Folds of earlier versions parted the rows of a crystal.
+            identity["held out together"] = "all rows of a crystal"
         for problem in self.problems:
             target, unit = problem.dataset.target, problem.dataset.unit
             identity[f"data (ids, crystals, {target} in {unit})"] = data_fingerprint(problem)

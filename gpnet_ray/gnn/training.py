@@ -96,6 +96,7 @@ class Trainer:
             fraction=training.validation_fraction,
             seed=seed,
             known=initial.trained_rows.among(graphs) if initial else (),
+            crystals=graphs.crystal_of(),
         )
         self._fingerprint = training_fingerprint(
             graphs,

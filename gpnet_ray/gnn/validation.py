@@ -43,7 +43,9 @@ def held_out_mae(
             network's.
     """
     check_targets(graphs, targets)
-    _, held_out = hold_out(graphs.ids, fraction=fraction, seed=seed, known=known)
+    _, held_out = hold_out(
+        graphs.ids, fraction=fraction, seed=seed, known=known, crystals=graphs.crystal_of()
+    )
     value = dict(zip(graphs.ids, targets, strict=True))
     ids, _, predictions = Featurizer(state).featurize(graphs.select(held_out))
     return float(np.abs(predictions - [value[name] for name in ids]).mean())
