@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from gpnet_ray.data.crystal_hash import crystal_hash
 from gpnet_ray.data.elements import HIGHEST_ATOMIC_NUMBER
 from gpnet_ray.data.structure_parsing import DISORDERED, UNKNOWN_ELEMENT
 from gpnet_ray.gnn.global_state import NO_GLOBAL_FEATURE, global_state, missing_features
@@ -54,6 +55,7 @@ class CrystalGraph:
     targets: IntArray
     lengths: Lengths
     state: FloatArray
+    crystal: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ def graph_or_reason(
         targets[bonded].astype(np.int32),
         lengths[bonded].astype(np.float32),
         global_state(structure, global_features),
+        crystal_hash(structure) if global_features else "",
     )
 
 

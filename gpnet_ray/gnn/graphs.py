@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from gpnet_ray.data.dataset import RejectedMaterial
 from gpnet_ray.data.elements import HIGHEST_ATOMIC_NUMBER
@@ -25,6 +24,7 @@ from gpnet_ray.gnn.crystal_graph import (
     Unusable,
     graph_or_reason,
 )
+from gpnet_ray.gnn.flat_arrays import Offsets, offsets_of, slices
 from gpnet_ray.gnn.global_state import NO_GLOBAL_FEATURE, StateScaling
 from gpnet_ray.progress import NullProgress, Progress
 from gpnet_ray.types import FloatArray, IntArray
@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 __all__ = ["CrystalGraphs", "build_graphs"]
-
-Offsets = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +50,8 @@ class CrystalGraphs:
         cutoff_angstrom: atoms at most this far apart are bonded.
         global_features: names of k numbers that describe a whole crystal.
         state: float64 (n, k), these numbers, each in its own unit.
+        crystals: what each crystal is known by, whatever its id and its global features; needed only where one crystal
+            may be several rows, and empty without global features.
 
     Raises:
         InputError: arrays that do not fit each other, an element beyond Z = 94, an id that occurs twice.
@@ -67,6 +67,7 @@ class CrystalGraphs:
     cutoff_angstrom: float
     global_features: tuple[str, ...]
     state: FloatArray
+    crystals: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -89,6 +90,10 @@ class CrystalGraphs:
                 f"{n} crystals with the global features {list(self.global_features)} need a state of shape"
                 f" ({n}, {len(self.global_features)}); got {self.state.shape}"
             )
+        if len(self.crystals) not in (0, n):
+            raise InputError(
+                f"{n} graphs and {len(self.crystals)} names of their crystals; give one each"
+            )
         # A gather in a compiled function clamps what is out of range, it does not fail.
         known = (self.atomic_numbers >= 1) & (self.atomic_numbers <= HIGHEST_ATOMIC_NUMBER)
         if not known.all():
@@ -109,6 +114,10 @@ class CrystalGraphs:
     def n_bonds(self) -> Offsets:
         """Count the directed bonds of each crystal (i→j and j→i are two): int64 (n,)."""
         return np.diff(self.bond_offsets)
+
+    def crystal_of(self) -> dict[str, str] | None:
+        """What the crystal of each id is known by; ``None`` where each id is a crystal of its own."""
+        return dict(zip(self.ids, self.crystals, strict=True)) if self.crystals else None
 
     def select(self, ids: Sequence[str]) -> CrystalGraphs:
         """Take the graphs of ``ids``, in that order.
@@ -137,6 +146,7 @@ class CrystalGraphs:
             cutoff_angstrom=self.cutoff_angstrom,
             global_features=self.global_features,
             state=self.state[rows],
+            crystals=tuple(self.crystals[row] for row in rows) if self.crystals else (),
         )
 
     def scaled(self, scaling: StateScaling) -> CrystalGraphs:
@@ -227,18 +237,6 @@ def _none_left(rejected: Sequence[RejectedMaterial], cutoff_angstrom: float) -> 
     )
 
 
-def slices(offsets: Offsets, rows: Offsets) -> tuple[Offsets, Offsets]:
-    """Index the flat entries of some rows, one row after the other, and give their new offsets.
-
-    >>> slices(np.array([0, 2, 5]), np.array([1, 0]))
-    (array([2, 3, 4, 0, 1]), array([0, 3, 5]))
-    """
-    counts = offsets[rows + 1] - offsets[rows]
-    new_offsets = _offsets(counts)
-    shift = np.repeat(offsets[rows] - new_offsets[:-1], counts)
-    return np.arange(new_offsets[-1]) + shift, new_offsets
-
-
 def _join(
     ids: Sequence[str],
     parts: Sequence[CrystalGraph],
@@ -255,16 +253,13 @@ def _join(
         bond_sources=np.concatenate([part.sources for part in flat]),
         bond_targets=np.concatenate([part.targets for part in flat]),
         bond_lengths_angstrom=np.concatenate([part.lengths for part in flat]),
-        atom_offsets=_offsets([len(part.atomic_numbers) for part in parts]),
-        bond_offsets=_offsets([len(part.sources) for part in parts]),
+        atom_offsets=offsets_of([len(part.atomic_numbers) for part in parts]),
+        bond_offsets=offsets_of([len(part.sources) for part in parts]),
         cutoff_angstrom=float(cutoff_angstrom),
         global_features=global_features,
         state=state.reshape(len(parts), len(global_features)),
+        crystals=tuple(part.crystal for part in parts) if global_features else (),
     )
-
-
-def _offsets(counts: npt.ArrayLike) -> Offsets:
-    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
 
 
 def _positions(ids: Sequence[str]) -> dict[str, int]:
