@@ -129,6 +129,7 @@ class AskTellCampaign:
         return cls(folder, read_only=read_only, address=address, progress=progress)
 
     def __enter__(self) -> AskTellCampaign:
+        self._session.check_open()
         return self
 
     def __exit__(
@@ -140,7 +141,7 @@ class AskTellCampaign:
         self.close()
 
     def close(self) -> None:
-        """End the actors and let other processes write."""
+        """End the actors and let other processes write; :meth:`status` goes on saying what was then."""
         self._session.close()
 
     def ask(self, n: int = 1) -> tuple[Request, ...]:
@@ -221,6 +222,7 @@ class AskTellCampaign:
         Raises:
             DataError: the file cannot be read at all, or is of another unit.
         """
+        self._session.check_open()
         results = read_results(Path(path), unit=self._state.unit, stated_unit=unit)
         new, report = judge_all(
             self._state, results, now=_now(), accept_implausible=accept_implausible
@@ -241,6 +243,7 @@ class AskTellCampaign:
                 labels.
         """
         session = self._session
+        session.check_open()
         # The network needs the scoring actors' place.
         session.end_scoring()
         with ray_errors_explained(TRY_AGAIN):
@@ -264,6 +267,7 @@ class AskTellCampaign:
         Raises:
             InputError: an id that is no candidate, or has a label.
         """
+        self._session.check_open()
         state, wanted = self._state, list(dict.fromkeys(ids))
         state.check_candidates(wanted)
         state.check_unlabelled(wanted)
@@ -279,6 +283,7 @@ class AskTellCampaign:
         Raises:
             InputError: an id that is neither, or has a label.
         """
+        self._session.check_open()
         state, wanted = self._state, list(dict.fromkeys(ids))
         state.check_unlabelled(wanted)
         aside = {outcome.material_id for outcome in state.failed()} | state.withdrawn.keys()
@@ -348,6 +353,7 @@ class AskTellCampaign:
         reason: str,
         accept_implausible: bool,
     ) -> bool:
+        self._session.check_open()
         outcome = judge(
             self._state,
             material_id,

@@ -97,8 +97,10 @@ class PoolSession:
         folder = None if bounds_dir is None else _made(Path(bounds_dir))
         self._scoring = PoolScoring(self._config, surrogate, folder, self._progress)
         self._touched: Touched | None = None
+        self._is_closed = False
 
     def __enter__(self) -> PoolSession:
+        self._check_open()
         return self
 
     def __exit__(
@@ -110,7 +112,8 @@ class PoolSession:
         self.close()
 
     def close(self) -> None:
-        """End the actors; say what exact picks have cost."""
+        """End the actors; say what exact picks have cost. What it knows can be read on, and nothing be done."""
+        self._is_closed = True
         self._scoring.close()
         if self._touched is not None:
             self._progress.line(_cost(self._touched))
@@ -140,6 +143,7 @@ class PoolSession:
             InputError: ``n`` is below 1, fewer candidates are left, or shards have too little memory.
             ClusterError: the cluster does not give what was asked for, or actors were lost again and again.
         """
+        self._check_open()
         known = self._checked(n, strategy, batch_size)
         size = 1 if strategy == "max-sigma" else min(batch_size or n, n)
         picks: list[PoolPick] = []
@@ -164,6 +168,7 @@ class PoolSession:
             InputError: a label that is not finite, another one than is there already, or an id that is in no
                 pool; nothing has been taken then.
         """
+        self._check_open()
         return self._state.tell(ids, y)
 
     def withdraw(self, ids: Iterable[str]) -> None:
@@ -174,6 +179,7 @@ class PoolSession:
         Raises:
             InputError: an id that is in no pool.
         """
+        self._check_open()
         self._state.withdraw(ids)
 
     def add(self, pool: Path | str) -> int:
@@ -183,6 +189,7 @@ class PoolSession:
             DataError: it is no pool or a damaged one, or has ids that are here already; the session is as it was then.
             InputError: latents of another network, layer or width.
         """
+        self._check_open()
         return self._take_in([pool])
 
     def touched(self) -> Touched | None:
@@ -204,6 +211,13 @@ class PoolSession:
                     f"{folder.path}: points that were drawn at random, of no crystal"
                 )
         return sum(folder.n_points for folder in folders)
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise InputError(
+                "the session is closed, and nobody would end what it started now; work within its with"
+                " block, or open another PoolSession with the labels, what is pending and what is withdrawn"
+            )
 
     def _checked(self, n: int, strategy: str, batch_size: int | None) -> Strategy:
         known = next((s for s in PICKING if s == strategy), None)

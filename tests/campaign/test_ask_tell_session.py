@@ -149,6 +149,29 @@ def test_after_an_interruption_the_next_question_goes_to_new_actors(
         assert [scoring.is_open for scoring in interrupted] == [False, True]
 
 
+def test_a_closed_campaign_is_to_be_opened_again_and_says_where_it_stood(
+    stage: Stage, interrupted: list[InterruptedScoring], tmp_path: Path
+) -> None:
+    with create(tmp_path / "campaign", small_config()) as campaign:
+        campaign.tell("m-012", -3.9)
+    for act in (
+        lambda: campaign.ask(1),
+        lambda: campaign.tell("m-013", -3.9),
+        lambda: campaign.tell_failed("m-013", "it melts"),
+        lambda: campaign.tell_results(tmp_path / "results.csv"),
+        lambda: campaign.withdraw(["m-013"]),
+        lambda: campaign.put_back(["m-013"]),
+        lambda: campaign.add_candidates(crystals(20, 22, labelled=False)),
+        campaign.scores,
+        campaign.__enter__,
+    ):
+        with pytest.raises(RunFolderError, match=r"campaign is closed.*open it again"):
+            act()
+    assert interrupted == []
+    campaign.close()
+    assert campaign.status().n_told == 1
+
+
 def fill_disk(monkeypatch: pytest.MonkeyPatch, failures: int) -> None:
     """The next writes to the journal fail; the second of a pair is the one into the reserve."""
     write, outcomes = Journal._write, iter([True] * failures)
