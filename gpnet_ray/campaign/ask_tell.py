@@ -14,9 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
-from gpnet_ray.campaign.ask_tell_answers import TellReport, judge, judge_all
+from gpnet_ray.campaign.ask_tell_answers import TellReport, checked_value, judge, judge_all
 from gpnet_ray.campaign.ask_tell_folder import AskTellFolder
 from gpnet_ray.campaign.ask_tell_pool import join_pool
 from gpnet_ray.campaign.ask_tell_request import write_request
@@ -34,7 +32,7 @@ from gpnet_ray.campaign.ask_tell_state import AskTellState, AskTellStatus, Reque
 from gpnet_ray.campaign.pretraining import with_pretrained
 from gpnet_ray.campaign.ray_errors import ray_errors_explained
 from gpnet_ray.config import Config
-from gpnet_ray.data.dataset import MaterialsDataset, RejectedMaterial, name_some
+from gpnet_ray.data.dataset import MaterialsDataset, RejectedMaterial, name_some, several_ids
 from gpnet_ray.data.results_file import read_results
 from gpnet_ray.data.structure_files import StructureFormat
 from gpnet_ray.errors import InputError
@@ -176,7 +174,7 @@ class AskTellCampaign:
         return tuple(self._state.requests[pick.material_id] for pick in picks)
 
     def tell(self, material_id: str, value: float, *, accept_implausible: bool = False) -> bool:
-        """Tell a label (target's unit); telling the same again changes nothing.
+        """Tell one label (target's unit); telling the same again changes nothing.
 
         It is believed for any material of the pool, asked for or not.
 
@@ -184,15 +182,11 @@ class AskTellCampaign:
             Whether it was new.
 
         Raises:
-            InputError: an unknown id, another value than the one that is there, a value that is not
-                finite or not plausible.
+            InputError: an unknown id, another value than the one that is there, a value that is no number,
+                not finite or not plausible.
         """
-        if not np.isfinite(value):
-            raise InputError(
-                f"{material_id!r}: the value {value} is not finite; use tell_failed for a label that"
-                " could not be computed"
-            )
-        return self._tell(material_id, "ok", float(value), "", accept_implausible)
+        number = checked_value(material_id, value, unit=self._state.unit)
+        return self._tell(material_id, "ok", number, "", accept_implausible)
 
     def tell_failed(self, material_id: str, reason: str, *, status: LabelStatus = "failed") -> bool:
         """Tell that a label could not be computed; the material is set aside with the reason.
@@ -268,7 +262,7 @@ class AskTellCampaign:
             InputError: an id that is no candidate, or has a label.
         """
         self._session.check_open()
-        state, wanted = self._state, list(dict.fromkeys(ids))
+        state, wanted = self._state, list(dict.fromkeys(several_ids(ids)))
         state.check_candidates(wanted)
         state.check_unlabelled(wanted)
         new = [i for i in wanted if i not in state.withdrawn]
@@ -284,7 +278,7 @@ class AskTellCampaign:
             InputError: an id that is neither, or has a label.
         """
         self._session.check_open()
-        state, wanted = self._state, list(dict.fromkeys(ids))
+        state, wanted = self._state, list(dict.fromkeys(several_ids(ids)))
         state.check_unlabelled(wanted)
         aside = {outcome.material_id for outcome in state.failed()} | state.withdrawn.keys()
         wrong = [i for i in wanted if i not in aside]

@@ -74,7 +74,8 @@ class PoolSession:
             config: ``selection`` (distance cut-off) and ``resources``; the defaults where left out.
             bounds_dir: Folder in which first bounds are kept, so that no later session computes them again; it
                 has to be the same on all machines. Left out: in memory alone.
-            labels: Labels beside the surrogate's own (target's unit), of candidates, asked for or not.
+            labels: Labels beside the surrogate's own (target's unit), of candidates, asked for or not; taken
+                as they are, plausible or not.
             pending: What was picked before and has no label yet; it counts as known.
             withdrawn: What is not to be picked.
             progress: Where progress is shown; nowhere where left out.
@@ -87,11 +88,15 @@ class PoolSession:
         self._config, self._progress = config or Config(), progress or NullProgress()
         self._unit = surrogate.network.unit
         self._state = PoolState(surrogate)
+        if isinstance(pools, str | Path):
+            raise InputError(
+                f"several pools are wanted, not {str(pools)!r}; give a list: [{str(pools)!r}]"
+            )
         self._take_in(tuple(pools))
         if not self._state.n_points:
             raise InputError("there is no candidate to pick from; name at least one pool")
         told = dict(labels or {})
-        self._state.tell(tuple(told), tuple(told.values()))
+        self._state.tell(tuple(told), tuple(told.values()), accept_implausible=True)
         self._state.withdraw(withdrawn)
         self._state.wait_for(pending)
         folder = None if bounds_dir is None else _made(Path(bounds_dir))
@@ -156,20 +161,27 @@ class PoolSession:
             raise
         return tuple(picks)
 
-    def tell(self, ids: Sequence[str], y: Sequence[float]) -> int:
+    def tell(
+        self, ids: Sequence[str], y: Sequence[float], *, accept_implausible: bool = False
+    ) -> int:
         """Tell labels (target's unit) of candidates, picked or not; telling the same again changes nothing.
 
         What is predicted changes and no pick does: a variance never reads a label.
+
+        Args:
+            ids: Of which candidates; several at once, unlike ``AskTellCampaign.tell``.
+            y: Their labels, one an id.
+            accept_implausible: Take labels far from the surrogate's own, as of another unit.
 
         Returns:
             How many were new.
 
         Raises:
-            InputError: a label that is not finite, another one than is there already, or an id that is in no
-                pool; nothing has been taken then.
+            InputError: a label that is not finite or not plausible, another one than is there already, or an
+                id that is in no pool; nothing has been taken then.
         """
         self._check_open()
-        return self._state.tell(ids, y)
+        return self._state.tell(ids, y, accept_implausible=accept_implausible)
 
     def withdraw(self, ids: Iterable[str]) -> None:
         """Never pick these: what is pending of them counts as known no longer, what has a label stays.
