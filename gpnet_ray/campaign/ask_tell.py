@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from gpnet_ray.campaign.arguments import check_is_config, check_is_dataset
 from gpnet_ray.campaign.ask_tell_answers import TellReport, checked_value, judge, judge_all
 from gpnet_ray.campaign.ask_tell_folder import AskTellFolder
 from gpnet_ray.campaign.ask_tell_pool import join_pool
@@ -94,6 +95,9 @@ class AskTellCampaign:
             RunFolderError: the folder is occupied.
             ClusterError: the cluster does not give what was asked for.
         """
+        check_is_dataset(labelled, what="a dataset of labelled crystals")
+        check_is_dataset(pool, what="a dataset of candidates")
+        check_is_config(config or Config())
         folder, progress = AskTellFolder(Path(run_dir)), progress or NullProgress()
         config, initial = with_pretrained(settled(config or Config()))
         start = Start(labelled, pool, n_test, network, initial)
@@ -236,6 +240,7 @@ class AskTellCampaign:
             InputError: an id that is in the campaign already, another target, or candidates that bring
                 labels.
         """
+        check_is_dataset(candidates, what="a dataset of candidates")
         session = self._session
         session.check_open()
         # The network needs the scoring actors' place.
@@ -310,7 +315,11 @@ class AskTellCampaign:
             return scoring.scores(free)
 
     def write_request(
-        self, requests: Sequence[Request], out: Path | None = None, *, fmt: StructureFormat | None
+        self,
+        requests: Sequence[Request],
+        out: Path | str | None = None,
+        *,
+        fmt: StructureFormat | None,
     ) -> Path:
         """Write the CSV file to fill in and, with a format, the crystals to compute.
 
@@ -329,7 +338,7 @@ class AskTellCampaign:
         return write_request(
             self._session.folder,
             requests,
-            out,
+            None if out is None else Path(out),
             fmt=fmt,
             unit=self._state.unit,
             global_features=features,

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from gpnet_ray.campaign.arguments import check_is_config, check_is_surrogate
 from gpnet_ray.campaign.pool_scoring import PoolScoring, Traffic
 from gpnet_ray.campaign.pool_state import PoolState
 from gpnet_ray.campaign.ray_errors import ray_errors_explained
@@ -85,6 +86,8 @@ class PoolSession:
             InputError: a pool of another network, layer or width; ids that are in no pool, or labels that
                 are not finite or not those that are there already.
         """
+        check_is_surrogate(surrogate)
+        check_is_config(config or Config())
         self._config, self._progress = config or Config(), progress or NullProgress()
         self._unit = surrogate.network.unit
         self._state = PoolState(surrogate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from gpnet_ray.campaign.arguments import check_is_config
 from gpnet_ray.campaign.surrogate import load_network
 from gpnet_ray.config import Config, NetworkConfig
 from gpnet_ray.errors import InputError
@@ -22,9 +23,10 @@ def with_pretrained(config: Config) -> tuple[Config, NetworkState | None]:
         The settings with the architecture of the network, and the network; ``None`` without one.
 
     Raises:
-        InputError: the network cannot be read, an architecture setting was given that is not its own, or
+        InputError: ``config`` is no settings; the network cannot be read, an architecture setting was given that is not its own, or
             other global features are named than it reads.
     """
+    check_is_config(config)
     path = config.training.pretrained
     if path is None:
         return config, None

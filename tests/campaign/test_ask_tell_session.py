@@ -155,8 +155,8 @@ def test_a_closed_campaign_is_to_be_opened_again_and_says_where_it_stood(
     with create(tmp_path / "campaign", small_config()) as campaign:
         campaign.tell("m-012", -3.9)
     for act in (
-        lambda: campaign.ask(1),
         lambda: campaign.tell("m-013", -3.9),
+        lambda: campaign.ask(1),
         lambda: campaign.tell_failed("m-013", "it melts"),
         lambda: campaign.tell_results(tmp_path / "results.csv"),
         lambda: campaign.withdraw(["m-013"]),
@@ -366,7 +366,7 @@ def test_files_of_ids_that_differ_only_in_case_are_told_apart_without_it(
     ) as campaign:
         now = datetime.now(timezone.utc)
         requests = [Request(i, 0.1, -4.0, now, 1) for i in ids]
-        form = campaign.write_request(requests, fmt="poscar")
+        form = campaign.write_request(requests, str(tmp_path / "to compute"), fmt="poscar")
     with form.open(newline="") as file:
         file_of = {row["material_id"]: row["file"] for row in csv.DictReader(file)}
     # The last but one has the name that the second would have got, and keeps it.
