@@ -95,6 +95,14 @@ class MaterialsDataset:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __repr__(self) -> str:
+        labels = "no targets" if self.targets is None else "with targets"
+        aside = f", {len(self.rejected)} set aside" if self.rejected else ""
+        return (
+            f"MaterialsDataset({len(self)} materials, {self.target} in {self.unit}, {labels}{aside},"
+            f" source {self.source!r})"
+        )
+
     def select(self, ids: Iterable[str]) -> MaterialsDataset:
         """Return the materials with these ids, in the order of ``ids``.
 
