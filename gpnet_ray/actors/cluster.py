@@ -159,6 +159,9 @@ def remote_class(kind: type) -> Any:
 
 
 def kill_actors(actors: Sequence[Any]) -> None:
-    """End actors and give their resources back."""
+    """End actors and give their resources back; where Ray was shut down, they have ended with it."""
+    # Asked after its end, Ray would start again by itself, open to all interfaces.
+    if not ray.is_initialized():
+        return
     for actor in actors:
         ray.kill(actor)

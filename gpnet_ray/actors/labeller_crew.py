@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 import ray.exceptions
 
+from gpnet_ray.actors.cluster import kill_actors
 from gpnet_ray.actors.labeller import OracleRaisedError
 from gpnet_ray.errors import ClusterError
 
@@ -180,8 +181,8 @@ class LabellerCrew:
     def close(self) -> None:
         """Kill all labellers."""
         starting = [labeller for labeller, _ in self._starting.values()]
-        for labeller in (*self._idle, *(e.labeller for e in self._working.values()), *starting):
-            ray.kill(labeller)
+        working = [errand.labeller for errand in self._working.values()]
+        kill_actors([*self._idle, *working, *starting])
 
     def _patience(self, until: float | None) -> float | None:
         """Seconds until the next thing that is due: the caller's time, a time limit, a start."""

@@ -291,7 +291,7 @@ def reserved(
             raise no_place("the actors of this run have", str(asked), resources)
         yield Placement(resources, asked, group)
     finally:
-        remove_placement_group(group)
+        _give_back(group)
 
 
 def wait_for_place(who: str, ask: Ask, resources: ResourcesConfig) -> None:
@@ -305,6 +305,16 @@ def wait_for_place(who: str, ask: Ask, resources: ResourcesConfig) -> None:
         if not group.wait(resources.start_deadline_seconds):
             raise no_place(who, str(ask), resources)
     finally:
+        _give_back(group)
+
+
+def _give_back(group: Any) -> None:
+    """Give a reservation back; where Ray was shut down, it has ended with it.
+
+    What nobody closed is collected in any order, after its Ray too. Asked then, Ray would start again by
+    itself: without a token, on all interfaces, and the process might never end.
+    """
+    if ray.is_initialized():
         remove_placement_group(group)
 
 

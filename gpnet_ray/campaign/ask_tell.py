@@ -14,9 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
-from gpnet_ray.campaign.ask_tell_answers import TellReport, judge, judge_all
+from gpnet_ray.campaign.arguments import check_is_config, check_is_dataset
+from gpnet_ray.campaign.ask_tell_answers import TellReport, checked_value, judge, judge_all
 from gpnet_ray.campaign.ask_tell_folder import AskTellFolder
 from gpnet_ray.campaign.ask_tell_pool import join_pool
 from gpnet_ray.campaign.ask_tell_request import write_request
@@ -34,7 +33,7 @@ from gpnet_ray.campaign.ask_tell_state import AskTellState, AskTellStatus, Reque
 from gpnet_ray.campaign.pretraining import with_pretrained
 from gpnet_ray.campaign.ray_errors import ray_errors_explained
 from gpnet_ray.config import Config
-from gpnet_ray.data.dataset import MaterialsDataset, RejectedMaterial, name_some
+from gpnet_ray.data.dataset import MaterialsDataset, RejectedMaterial, name_some, several_ids
 from gpnet_ray.data.results_file import read_results
 from gpnet_ray.data.structure_files import StructureFormat
 from gpnet_ray.errors import InputError
@@ -96,6 +95,9 @@ class AskTellCampaign:
             RunFolderError: the folder is occupied.
             ClusterError: the cluster does not give what was asked for.
         """
+        check_is_dataset(labelled, what="a dataset of labelled crystals")
+        check_is_dataset(pool, what="a dataset of candidates")
+        check_is_config(config or Config())
         folder, progress = AskTellFolder(Path(run_dir)), progress or NullProgress()
         config, initial = with_pretrained(settled(config or Config()), progress)
         start = Start(labelled, pool, n_test, network, initial)
@@ -129,6 +131,7 @@ class AskTellCampaign:
         return cls(folder, read_only=read_only, address=address, progress=progress)
 
     def __enter__(self) -> AskTellCampaign:
+        self._session.check_open()
         return self
 
     def __exit__(
@@ -140,7 +143,7 @@ class AskTellCampaign:
         self.close()
 
     def close(self) -> None:
-        """End the actors and let other processes write."""
+        """End the actors and let other processes write; :meth:`status` goes on saying what was then."""
         self._session.close()
 
     def ask(self, n: int = 1) -> tuple[Request, ...]:
@@ -175,7 +178,7 @@ class AskTellCampaign:
         return tuple(self._state.requests[pick.material_id] for pick in picks)
 
     def tell(self, material_id: str, value: float, *, accept_implausible: bool = False) -> bool:
-        """Tell a label (target's unit); telling the same again changes nothing.
+        """Tell one label (target's unit); telling the same again changes nothing.
 
         It is believed for any material of the pool, asked for or not.
 
@@ -183,15 +186,11 @@ class AskTellCampaign:
             Whether it was new.
 
         Raises:
-            InputError: an unknown id, another value than the one that is there, a value that is not
-                finite or not plausible.
+            InputError: an unknown id, another value than the one that is there, a value that is no number,
+                not finite or not plausible.
         """
-        if not np.isfinite(value):
-            raise InputError(
-                f"{material_id!r}: the value {value} is not finite; use tell_failed for a label that"
-                " could not be computed"
-            )
-        return self._tell(material_id, "ok", float(value), "", accept_implausible)
+        number = checked_value(material_id, value, unit=self._state.unit)
+        return self._tell(material_id, "ok", number, "", accept_implausible)
 
     def tell_failed(self, material_id: str, reason: str, *, status: LabelStatus = "failed") -> bool:
         """Tell that a label could not be computed; the material is set aside with the reason.
@@ -221,6 +220,7 @@ class AskTellCampaign:
         Raises:
             DataError: the file cannot be read at all, or is of another unit.
         """
+        self._session.check_open()
         results = read_results(Path(path), unit=self._state.unit, stated_unit=unit)
         new, report = judge_all(
             self._state, results, now=_now(), accept_implausible=accept_implausible
@@ -240,7 +240,9 @@ class AskTellCampaign:
             InputError: an id that is in the campaign already, another target, or candidates that bring
                 labels.
         """
+        check_is_dataset(candidates, what="a dataset of candidates")
         session = self._session
+        session.check_open()
         # The network needs the scoring actors' place.
         session.end_scoring()
         with ray_errors_explained(TRY_AGAIN):
@@ -264,7 +266,8 @@ class AskTellCampaign:
         Raises:
             InputError: an id that is no candidate, or has a label.
         """
-        state, wanted = self._state, list(dict.fromkeys(ids))
+        self._session.check_open()
+        state, wanted = self._state, list(dict.fromkeys(several_ids(ids)))
         state.check_candidates(wanted)
         state.check_unlabelled(wanted)
         new = [i for i in wanted if i not in state.withdrawn]
@@ -279,7 +282,8 @@ class AskTellCampaign:
         Raises:
             InputError: an id that is neither, or has a label.
         """
-        state, wanted = self._state, list(dict.fromkeys(ids))
+        self._session.check_open()
+        state, wanted = self._state, list(dict.fromkeys(several_ids(ids)))
         state.check_unlabelled(wanted)
         aside = {outcome.material_id for outcome in state.failed()} | state.withdrawn.keys()
         wrong = [i for i in wanted if i not in aside]
@@ -311,7 +315,11 @@ class AskTellCampaign:
             return scoring.scores(free)
 
     def write_request(
-        self, requests: Sequence[Request], out: Path | None = None, *, fmt: StructureFormat | None
+        self,
+        requests: Sequence[Request],
+        out: Path | str | None = None,
+        *,
+        fmt: StructureFormat | None,
     ) -> Path:
         """Write the CSV file to fill in and, with a format, the crystals to compute.
 
@@ -330,7 +338,7 @@ class AskTellCampaign:
         return write_request(
             self._session.folder,
             requests,
-            out,
+            None if out is None else Path(out),
             fmt=fmt,
             unit=self._state.unit,
             global_features=features,
@@ -348,6 +356,7 @@ class AskTellCampaign:
         reason: str,
         accept_implausible: bool,
     ) -> bool:
+        self._session.check_open()
         outcome = judge(
             self._state,
             material_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from statistics import fmean, pstdev
@@ -10,9 +11,17 @@ from statistics import fmean, pstdev
 from gpnet_ray.campaign.ask_tell_state import AskTellState
 from gpnet_ray.data.results_file import RefusedRow, Result, Results
 from gpnet_ray.errors import InputError
-from gpnet_ray.oracles.protocol import LabelOutcome, LabelStatus
+from gpnet_ray.oracles.protocol import LabelOutcome, LabelStatus, real_number
 
-__all__ = ["PLAUSIBLE_DEVIATIONS", "TellReport", "judge", "judge_all", "plausible_range"]
+__all__ = [
+    "PLAUSIBLE_DEVIATIONS",
+    "TellReport",
+    "check_plausible",
+    "checked_value",
+    "judge",
+    "judge_all",
+    "plausible_range",
+]
 
 PLAUSIBLE_DEVIATIONS = 10.0
 """A value farther from the mean of the start's labels than so many of their standard deviations is
@@ -75,21 +84,55 @@ def judge(
     if before is not None and (before.status, before.reason) == (status, reason):
         return None
     if value is not None and not accept_implausible:
-        _check_plausible(state, material_id, value)
+        check_plausible(state.start.values(), {material_id: value}, unit=state.unit)
     tries = 1 if before is None else before.tries + 1
     seconds = 0.0 if request is None else max(0.0, (now - request.asked_at).total_seconds())
     return LabelOutcome(material_id, status, value, reason, tries, seconds)
 
 
-def _check_plausible(state: AskTellState, material_id: str, value: float) -> None:
-    lowest, highest = plausible_range(state)
-    if not lowest <= value <= highest:
+def check_plausible(start: Collection[float], told: Mapping[str, float], *, unit: str) -> None:
+    """Check that values, by id, are not far from the labels of the start.
+
+    Raises:
+        InputError: names the first that is, and says what is plausible.
+    """
+    if not told:
+        return
+    lowest, highest = plausible_range(start)
+    for material_id, value in told.items():
+        if not lowest <= value <= highest:
+            raise InputError(
+                f"{material_id!r}: {value} {unit} is not plausible: the labels of the start lie around"
+                f" {fmean(start):.4g}, and {lowest:.4g} to {highest:.4g} is {PLAUSIBLE_DEVIATIONS:g} standard"
+                " deviations to each side. Check unit and sign; where it is right, say --accept-implausible"
+                " (in Python accept_implausible=True)"
+            )
+
+
+def checked_value(material_id: str, value: float, *, unit: str) -> float:
+    """What was told of one material, as a finite number.
+
+    Raises:
+        InputError: several ids instead of one, or a value that is no number or not finite.
+    """
+    if not isinstance(material_id, str):
         raise InputError(
-            f"{material_id!r}: {value} {state.unit} is not plausible: the labels of the start lie around"
-            f" {fmean(state.start.values()):.4g}, and {lowest:.4g} to {highest:.4g} is"
-            f" {PLAUSIBLE_DEVIATIONS:g} standard deviations to each side. Check unit and sign; where it"
-            " is right, say --accept-implausible"
+            f"one id and its value are told at a time, not {material_id!r}; tell several one by one, or"
+            " in a file with tell_results"
         )
+    try:
+        number = real_number(value)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(
+            f"{material_id!r}: the value is a number ({unit}), not {value!r}; use tell_failed for a label"
+            " that could not be computed"
+        ) from None
+    if not math.isfinite(number):
+        raise InputError(
+            f"{material_id!r}: the value {value} is not finite; use tell_failed for a label that"
+            " could not be computed"
+        )
+    return number
 
 
 def judge_all(
@@ -136,9 +179,12 @@ def _is_left_over(state: AskTellState, row: Result) -> bool:
     return row.request is None or request is None or row.request != request.number
 
 
-def plausible_range(state: AskTellState) -> tuple[float, float]:
-    """Smallest and largest value that is taken without a question (target's unit)."""
-    values = list(state.start.values())
-    spread = PLAUSIBLE_DEVIATIONS * pstdev(values)
+def plausible_range(start: Collection[float]) -> tuple[float, float]:
+    """Smallest and largest value that is taken without a question (target's unit).
+
+    Args:
+        start: The labels of the start.
+    """
+    spread = PLAUSIBLE_DEVIATIONS * pstdev(start)
     # Labels that are all the same say nothing of the range.
-    return (fmean(values) - spread, fmean(values) + spread) if spread else (-math.inf, math.inf)
+    return (fmean(start) - spread, fmean(start) + spread) if spread else (-math.inf, math.inf)

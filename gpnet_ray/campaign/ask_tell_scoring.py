@@ -162,6 +162,9 @@ class Scoring:
         return Scores(largest_sigma=largest, test_mae=mae)
 
     def _start(self) -> None:
+        if self._gp is not None and not ray.is_initialized():
+            # Somebody has shut Ray down, and the actors with it.
+            self.close()
         if self._gp is not None:
             return
         resources = self._config.resources

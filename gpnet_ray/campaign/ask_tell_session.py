@@ -42,6 +42,7 @@ class AskTellSession:
         self.folder, self.config = folder, config
         self._scoring: Scoring | None = None
         self._latents: Latents | None = None
+        self._is_closed = False
         self._journal: Journal | None = None if read_only else folder.open_journal()
         try:
             events = self._journal.events if self._journal else read_journal(folder.journal)
@@ -72,9 +73,10 @@ class AskTellSession:
         """Write events, then believe them.
 
         Raises:
-            RunFolderError: the campaign was opened to be read, or the disk is full. Where the room kept
-                for that was enough, the events are in the journal and believed all the same.
+            RunFolderError: the campaign is closed or was opened to be read, or the disk is full. Where the
+                room kept for that was enough, the events are in the journal and believed all the same.
         """
+        self.check_open()
         if self._journal is None:
             raise RunFolderError("the campaign was opened to be read; open it without read_only")
         try:
@@ -94,8 +96,10 @@ class AskTellSession:
         """The actors, brought up to what is told and pending; they stay alive until the end.
 
         Raises:
+            RunFolderError: the campaign is closed.
             ClusterError: there is no place for one, or one was lost.
         """
+        self.check_open()
         try:
             with ray_errors_explained(TRY_AGAIN):
                 scoring = self._scoring or self._start_scoring()
@@ -112,9 +116,24 @@ class AskTellSession:
         if scoring is not None:
             scoring.close()
 
+    def check_open(self) -> None:
+        """Check that others are not let write yet.
+
+        Raises:
+            RunFolderError: the campaign is closed.
+        """
+        if self._is_closed:
+            raise RunFolderError(
+                f"the campaign in {self.folder.path} is closed, and others may write to it; open it again"
+                " with Campaign.open, or work within its with block"
+            )
+
     def close(self) -> None:
         """End the actors, leave the labels where ``predict`` finds them, and let others write."""
         self.end_scoring()
+        if self._is_closed:
+            return
+        self._is_closed = True
         if self._journal is not None:
             with self._journal:
                 self._keep_labelled()

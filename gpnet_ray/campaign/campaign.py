@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from gpnet_ray.actors.cluster import connected
 from gpnet_ray.actors.placement import reserved
+from gpnet_ray.campaign.arguments import check_is_dataset, check_is_oracle
 from gpnet_ray.campaign.arm import Arm
 from gpnet_ray.campaign.arm_record import ArmResult
 from gpnet_ray.campaign.ask_tell import AskTellCampaign
@@ -107,10 +108,13 @@ class Campaign:
             progress: Where progress is shown; nowhere where left out.
 
         Raises:
-            InputError: the dataset has no targets and no oracle is given, or both, or their units
+            InputError: what is given is no dataset, no settings or no oracle; the dataset has no targets and no oracle is given, or both, or their units
                 differ, or the settings name another oracle than the table and none is given; the network was trained for another target or with other settings.
         """
+        check_is_dataset(dataset)
         config, initial = with_pretrained(config or Config(), progress)
+        if oracle is not None:
+            check_is_oracle(oracle)
         check_oracle(dataset, oracle, config)
         if network is not None:
             check_network(network, dataset, config)

@@ -336,7 +336,14 @@ class LabelDesk:
 
 
 def _check_answer(report: Report) -> None:
-    answered = [getattr(outcome, "material_id", outcome) for outcome in report.outcomes or ()]
+    answer = report.outcomes or ()
+    strange = next((part for part in answer if not isinstance(part, LabelOutcome)), None)
+    if strange is not None:
+        raise OracleError(
+            f"the oracle was asked about {list(report.ids)} and answered with {strange!r}; an oracle must"
+            " give a list of LabelOutcome, one an id, in the order asked, and no dict and no bare numbers"
+        )
+    answered = [outcome.material_id for outcome in answer]
     if answered != list(report.ids):
         raise OracleError(
             f"the oracle was asked about {list(report.ids)} and answered about {answered};"

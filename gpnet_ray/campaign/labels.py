@@ -12,6 +12,7 @@ from gpnet_ray.actors.cluster import remote_class
 from gpnet_ray.actors.labeller import Labeller
 from gpnet_ray.actors.labeller_crew import LabellerCrew
 from gpnet_ray.actors.placement import no_place
+from gpnet_ray.campaign.arguments import sending
 from gpnet_ray.campaign.context import RunContext
 from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.label_desk import LabelDesk
@@ -35,9 +36,12 @@ def open_desk(
 
     Raises:
         ClusterError: no labeller has a place within the deadline.
+        InputError: the oracle cannot be sent to one.
     """
     resources, settings = context.config.resources, context.config.labels
-    place, oracle = context.place, ray.put(context.oracle)
+    place = context.place
+    with sending(context.oracle):
+        oracle = ray.put(context.oracle)
 
     def hire() -> Any:
         return remote_class(Labeller).options(**place.options("labeller")).remote(oracle)

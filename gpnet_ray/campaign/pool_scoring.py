@@ -183,6 +183,9 @@ class PoolScoring:
 
     def _start(self, files: Sequence[PoolFile]) -> None:
         """Start the actors that are not there, the files dealt out among the shards."""
+        if self._place is not None and not ray.is_initialized():
+            # Somebody has shut Ray down, and the actors with it.
+            self.close()
         if self._gp is not None and self._shards and None not in self._shards:
             return
         if self._place is None:

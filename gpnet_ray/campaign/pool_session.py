@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from gpnet_ray.campaign.arguments import check_is_config, check_is_surrogate
 from gpnet_ray.campaign.pool_scoring import PoolScoring, Traffic
 from gpnet_ray.campaign.pool_state import PoolState
 from gpnet_ray.campaign.ray_errors import ray_errors_explained
@@ -74,7 +75,8 @@ class PoolSession:
             config: ``selection`` (distance cut-off) and ``resources``; the defaults where left out.
             bounds_dir: Folder in which first bounds are kept, so that no later session computes them again; it
                 has to be the same on all machines. Left out: in memory alone.
-            labels: Labels beside the surrogate's own (target's unit), of candidates, asked for or not.
+            labels: Labels beside the surrogate's own (target's unit), of candidates, asked for or not; taken
+                as they are, plausible or not.
             pending: What was picked before and has no label yet; it counts as known.
             withdrawn: What is not to be picked.
             progress: Where progress is shown; nowhere where left out.
@@ -84,21 +86,29 @@ class PoolSession:
             InputError: a pool of another network, layer or width; ids that are in no pool, or labels that
                 are not finite or not those that are there already.
         """
+        check_is_surrogate(surrogate)
+        check_is_config(config or Config())
         self._config, self._progress = config or Config(), progress or NullProgress()
         self._unit = surrogate.network.unit
         self._state = PoolState(surrogate)
+        if isinstance(pools, str | Path):
+            raise InputError(
+                f"several pools are wanted, not {str(pools)!r}; give a list: [{str(pools)!r}]"
+            )
         self._take_in(tuple(pools))
         if not self._state.n_points:
             raise InputError("there is no candidate to pick from; name at least one pool")
         told = dict(labels or {})
-        self._state.tell(tuple(told), tuple(told.values()))
+        self._state.tell(tuple(told), tuple(told.values()), accept_implausible=True)
         self._state.withdraw(withdrawn)
         self._state.wait_for(pending)
         folder = None if bounds_dir is None else _made(Path(bounds_dir))
         self._scoring = PoolScoring(self._config, surrogate, folder, self._progress)
         self._touched: Touched | None = None
+        self._is_closed = False
 
     def __enter__(self) -> PoolSession:
+        self._check_open()
         return self
 
     def __exit__(
@@ -110,7 +120,8 @@ class PoolSession:
         self.close()
 
     def close(self) -> None:
-        """End the actors; say what exact picks have cost."""
+        """End the actors; say what exact picks have cost. What it knows can be read on, and nothing be done."""
+        self._is_closed = True
         self._scoring.close()
         if self._touched is not None:
             self._progress.line(_cost(self._touched))
@@ -140,6 +151,7 @@ class PoolSession:
             InputError: ``n`` is below 1, fewer candidates are left, or shards have too little memory.
             ClusterError: the cluster does not give what was asked for, or actors were lost again and again.
         """
+        self._check_open()
         known = self._checked(n, strategy, batch_size)
         size = 1 if strategy == "max-sigma" else min(batch_size or n, n)
         picks: list[PoolPick] = []
@@ -152,19 +164,27 @@ class PoolSession:
             raise
         return tuple(picks)
 
-    def tell(self, ids: Sequence[str], y: Sequence[float]) -> int:
+    def tell(
+        self, ids: Sequence[str], y: Sequence[float], *, accept_implausible: bool = False
+    ) -> int:
         """Tell labels (target's unit) of candidates, picked or not; telling the same again changes nothing.
 
         What is predicted changes and no pick does: a variance never reads a label.
+
+        Args:
+            ids: Of which candidates; several at once, unlike ``AskTellCampaign.tell``.
+            y: Their labels, one an id.
+            accept_implausible: Take labels far from the surrogate's own, as of another unit.
 
         Returns:
             How many were new.
 
         Raises:
-            InputError: a label that is not finite, another one than is there already, or an id that is in no
-                pool; nothing has been taken then.
+            InputError: a label that is not finite or not plausible, another one than is there already, or an
+                id that is in no pool; nothing has been taken then.
         """
-        return self._state.tell(ids, y)
+        self._check_open()
+        return self._state.tell(ids, y, accept_implausible=accept_implausible)
 
     def withdraw(self, ids: Iterable[str]) -> None:
         """Never pick these: what is pending of them counts as known no longer, what has a label stays.
@@ -174,6 +194,7 @@ class PoolSession:
         Raises:
             InputError: an id that is in no pool.
         """
+        self._check_open()
         self._state.withdraw(ids)
 
     def add(self, pool: Path | str) -> int:
@@ -183,6 +204,7 @@ class PoolSession:
             DataError: it is no pool or a damaged one, or has ids that are here already; the session is as it was then.
             InputError: latents of another network, layer or width.
         """
+        self._check_open()
         return self._take_in([pool])
 
     def touched(self) -> Touched | None:
@@ -204,6 +226,13 @@ class PoolSession:
                     f"{folder.path}: points that were drawn at random, of no crystal"
                 )
         return sum(folder.n_points for folder in folders)
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise InputError(
+                "the session is closed, and nobody would end what it started now; work within its with"
+                " block, or open another PoolSession with the labels, what is pending and what is withdrawn"
+            )
 
     def _checked(self, n: int, strategy: str, batch_size: int | None) -> Strategy:
         known = next((s for s in PICKING if s == strategy), None)

@@ -7,11 +7,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gpnet_ray.campaign.ask_tell_answers import check_plausible
 from gpnet_ray.campaign.candidate_pools import CandidatePools
 from gpnet_ray.campaign.surrogate import Surrogate
-from gpnet_ray.data.dataset import name_some
+from gpnet_ray.data.dataset import name_some, several_ids
 from gpnet_ray.data.pool_folder import PoolFile, PoolFolder
 from gpnet_ray.errors import InputError
+from gpnet_ray.oracles.protocol import real_number
 from gpnet_ray.types import FloatArray
 
 __all__ = ["Known", "PoolState"]
@@ -82,11 +84,16 @@ class PoolState:
         self._not_free.update(*labelled)
         return pools
 
-    def tell(self, ids: Sequence[str], y: Sequence[float]) -> int:
+    def tell(
+        self, ids: Sequence[str], y: Sequence[float], *, accept_implausible: bool = False
+    ) -> int:
         """Take in labels; how many were new. See :meth:`PoolSession.tell`."""
-        if len(ids) != len(y):
-            raise InputError(f"{len(ids)} ids with {len(y)} labels; give one an id")
-        new = self._new_labels(zip(ids, map(float, y), strict=True))
+        given, labels = several_ids(ids), _several_labels(y)
+        if len(given) != len(labels):
+            raise InputError(f"{len(given)} ids with {len(labels)} labels; give one an id")
+        new = self._new_labels(zip(given, labels, strict=True))
+        if not accept_implausible:
+            check_plausible(self._known_before.values(), new, unit=self._unit)
         self._count_as_known(new)
         self._labels |= new
         return len(new)
@@ -94,7 +101,11 @@ class PoolState:
     def wait_for(self, ids: Iterable[str]) -> None:
         """Count points as known whose labels are to come; what has one already is passed over."""
         self._count_as_known(
-            [i for i in ids if i not in self._known_before and i not in self._withdrawn]
+            [
+                i
+                for i in several_ids(ids)
+                if i not in self._known_before and i not in self._withdrawn
+            ]
         )
 
     def take(self, points: Mapping[str, FloatArray]) -> None:
@@ -112,7 +123,7 @@ class PoolState:
     def withdraw(self, ids: Iterable[str]) -> None:
         """Set candidates aside. See :meth:`PoolSession.withdraw`."""
         labelled = self._known_before.keys() | self._labels.keys()
-        new = [i for i in ids if i not in labelled and i not in self._withdrawn]
+        new = [i for i in several_ids(ids) if i not in labelled and i not in self._withdrawn]
         self._check_found(new, self._pools.scaled(new))
         for material_id in new:
             self._points.pop(material_id, None)
@@ -151,3 +162,21 @@ class PoolState:
                 f"{len(missing)} ids are in none of the pools: {name_some(missing)}; correct them, or name"
                 " the pool that they are in, too"
             )
+
+
+def _several_labels(y: Iterable[float]) -> list[float]:
+    if isinstance(y, str | bytes) or not isinstance(y, Iterable):
+        raise InputError(
+            f"several labels are wanted, one an id, not {y!r}; give a list of ids and a list of labels:"
+            ' tell(["mp-353"], [-3.06])'
+        )
+    labels = []
+    for label in y:
+        try:
+            labels.append(real_number(label))
+        except (TypeError, ValueError, OverflowError):  # noqa: PERF203 - hundreds of them
+            raise InputError(
+                f"a label is a number (target's unit), not {label!r}; withdraw a material whose label"
+                " could not be computed"
+            ) from None
+    return labels

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from gpnet_ray.campaign.arguments import check_is_dataset
 from gpnet_ray.campaign.run_folder import LABEL_FILES
 from gpnet_ray.config import Config, DataConfig
 from gpnet_ray.data.dataset import MaterialsDataset, RejectedMaterial
@@ -242,6 +243,7 @@ def screen(dataset: MaterialsDataset, config: Config, progress: Progress) -> Pro
         DataError: a structure is bad and the configuration says to stop at such.
         InputError: the target is one of the global features.
     """
+    check_is_dataset(dataset)
     check_target_is_no_feature(dataset, config)
     graphs, rejected = build_graphs(
         dataset.ids,

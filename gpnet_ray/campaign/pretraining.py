@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
+from gpnet_ray.campaign.arguments import check_is_config
 from gpnet_ray.campaign.surrogate import load_network
 from gpnet_ray.config import Config, Layer, NetworkConfig
 from gpnet_ray.errors import InputError
@@ -31,9 +32,10 @@ def with_pretrained(
         The settings with the architecture of the network, and the network; ``None`` without one.
 
     Raises:
-        InputError: the network cannot be read, an architecture setting was given that is not its own, or
+        InputError: ``config`` is no settings; the network cannot be read, an architecture setting was given that is not its own, or
             other global features are named than it reads.
     """
+    check_is_config(config)
     path = config.training.pretrained
     if path is None:
         return config, None

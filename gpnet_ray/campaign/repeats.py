@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from gpnet_ray.actors.cluster import connected
+from gpnet_ray.campaign.arguments import check_is_config, check_is_dataset, check_is_oracle
 from gpnet_ray.campaign.data_fingerprint import DataFingerprint
 from gpnet_ray.campaign.folder_kinds import REPEATS_HEADER
 from gpnet_ray.campaign.identity import check_same, science_of
@@ -117,6 +118,11 @@ def run_repeats(
         RunFolderError: the folder is occupied, or of other settings or data.
     """
     config, progress = config or Config(), progress or NullProgress()
+    check_is_config(config)
+    if dataset is not None:
+        check_is_dataset(dataset)
+    if oracle is not None:
+        check_is_oracle(oracle)
     check_repeats(config, repeats)
     if retry_failed and not resume:
         raise RunFolderError("retry_failed goes on with a run: give --resume too")

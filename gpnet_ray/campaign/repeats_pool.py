@@ -15,6 +15,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from gpnet_ray.actors.placement import Node, asked_of, cluster_nodes, fit
 from gpnet_ray.actors.settings import ResourcesConfig
+from gpnet_ray.campaign.arguments import sending
 from gpnet_ray.campaign.campaign import Campaign
 from gpnet_ray.campaign.preparation import load_dataset
 from gpnet_ray.campaign.run_folder import RunFolder
@@ -118,7 +119,8 @@ def _starter() -> Callable[[Repeat], Any]:
     remote = ray.remote(_run_quietly).options(num_cpus=0, scheduling_strategy=here, max_retries=0)
 
     def start(repeat: Repeat) -> Any:
-        return remote.remote(repeat)
+        with sending(repeat.oracle):
+            return remote.remote(repeat)
 
     return start
 

@@ -80,6 +80,11 @@ class Surrogate:
                 f" {self.labels.shape}; expected ({n}, {d}) and ({n},)"
             )
 
+    def __repr__(self) -> str:
+        n, d = self.latents.shape
+        kernel = self.hyperparameters.kernel
+        return f"Surrogate({n} labelled materials, latents of width {d}, {kernel} kernel, {self.network!r})"
+
     def posterior(self) -> Posterior:
         """Factorise the labelled points (imports TensorFlow)."""
         from gpnet_ray.gp.posterior import Posterior

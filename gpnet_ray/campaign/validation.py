@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gpnet_ray.actors.cluster import connected
+from gpnet_ray.campaign.arguments import check_is_dataset
 from gpnet_ray.campaign.begun_from import first_network_of_validation
 from gpnet_ray.campaign.data_fingerprint import data_fingerprint
 from gpnet_ray.campaign.foresight import check_latents, warn_of_memory
@@ -99,7 +100,9 @@ def validate(
     """
     progress = progress or NullProgress()
     config, initial = with_pretrained(config or Config(), progress)
-    given = (datasets,) if isinstance(datasets, MaterialsDataset) else tuple(datasets)
+    given = (datasets,) if isinstance(datasets, MaterialsDataset | str | Path) else tuple(datasets)
+    for dataset in given:
+        check_is_dataset(dataset)
     _check_one_set_of_materials(given, config)
     held_out = HeldOut.chosen(folds, n_test=n_test, n_train=n_train)
     folder = validation_folder(config, given[0].source)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gpnet_ray.errors import DataError
+from gpnet_ray.errors import DataError, InputError
 from gpnet_ray.types import FloatArray
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ __all__ = [
     "check_finite",
     "check_unique_ids",
     "name_some",
+    "several_ids",
 ]
 
 
@@ -94,13 +95,22 @@ class MaterialsDataset:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __repr__(self) -> str:
+        labels = "no targets" if self.targets is None else "with targets"
+        aside = f", {len(self.rejected)} set aside" if self.rejected else ""
+        return (
+            f"MaterialsDataset({len(self)} materials, {self.target} in {self.unit}, {labels}{aside},"
+            f" source {self.source!r})"
+        )
+
     def select(self, ids: Iterable[str]) -> MaterialsDataset:
         """Return the materials with these ids, in the order of ``ids``.
 
         Raises:
             DataError: an id that the dataset does not have, or one that is named twice.
+            InputError: a single text instead of several ids, or ids that are no text.
         """
-        wanted = tuple(ids)
+        wanted = several_ids(ids)
         rows = [self._row_of(material_id) for material_id in wanted]
         return MaterialsDataset(
             ids=wanted,
@@ -142,6 +152,28 @@ def name_some(names: Sequence[str], *, limit: int = 5) -> str:
     """
     shown = ", ".join(names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+
+
+def several_ids(ids: Iterable[str]) -> tuple[str, ...]:
+    """Ids that a caller has given, none of them a text that would be read letter by letter.
+
+    >>> several_ids(["mp-353", "mp-1265"])
+    ('mp-353', 'mp-1265')
+
+    Raises:
+        InputError: a single text, or something that is no text among them.
+    """
+    if isinstance(ids, str | bytes):
+        raise InputError(f"several ids are wanted, not the text {ids!r}; give a list: [{ids!r}]")
+    if not isinstance(ids, Iterable):
+        raise InputError(f"several ids are wanted, not {ids!r}; give a list of texts")
+    given = tuple(ids)
+    wrong = next((i for i in given if not isinstance(i, str)), None)
+    if wrong is not None:
+        raise InputError(
+            f"an id is a text, not {wrong!r} ({type(wrong).__name__}); give a list of texts"
+        )
+    return given
 
 
 def check_unique_ids(ids: Sequence[str], *, where: str) -> None:

@@ -87,6 +87,13 @@ class NetworkState:
                 f" {list(self.config.global_features)}; train the network again"
             )
 
+    def __repr__(self) -> str:
+        c, n_weights = self.config, sum(array.size for array in self.weights.values())
+        return (
+            f"NetworkState({self.fingerprint()[:12]}, {self.target} in {self.unit}, {c.n_blocks} blocks of"
+            f" {c.n1}-{c.n2}-{c.n3}, layer {c.layer}, {n_weights:,} weights)"
+        )
+
     def fingerprint(self) -> str:
         """Hash all that predictions depend on: the same for equal networks, on every machine."""
         digest = sha256(json.dumps(self._description(), sort_keys=True).encode())

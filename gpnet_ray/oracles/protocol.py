@@ -13,7 +13,7 @@ from gpnet_ray.errors import OracleError
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-__all__ = ["LabelOutcome", "LabelStatus", "Oracle"]
+__all__ = ["LabelOutcome", "LabelStatus", "Oracle", "real_number"]
 
 LabelStatus: TypeAlias = Literal["ok", "failed", "unconverged"]
 
@@ -67,9 +67,9 @@ class LabelOutcome:
 
     def _make_plain(self) -> None:
         conversions: dict[str, Callable[[Any], int | float]] = {
-            "value": _number,
+            "value": real_number,
             "tries": operator.index,
-            "seconds": _number,
+            "seconds": real_number,
         }
         for name, convert in conversions.items():
             given = getattr(self, name)
@@ -88,7 +88,12 @@ class LabelOutcome:
                 ) from None
 
 
-def _number(value: Any) -> float:
+def real_number(value: Any) -> float:
+    """A number as Python's own; NumPy's and arrays of one too.
+
+    Raises:
+        TypeError, ValueError, OverflowError: it is none, or ``True``, or none that a float holds.
+    """
     # NumPy's numbers, arrays and tensors of one: what they hold may be text or true as well.
     plain = value.item() if hasattr(value, "item") else value
     # float would read text and bytes too, and take true for 1.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -28,7 +28,7 @@ from gpnet_ray.campaign.stages import Latents
 from gpnet_ray.commands.init import _init
 from gpnet_ray.config import Config
 from gpnet_ray.config_layers import load_config
-from gpnet_ray.errors import ActorRestartedError, RunFolderError
+from gpnet_ray.errors import ActorRestartedError, InputError, RunFolderError
 from gpnet_ray.gnn.network_state import NetworkState
 from gpnet_ray.gp.fit_records import FitResult
 from gpnet_ray.gp.hyperparameters import Hyperparameters
@@ -147,6 +147,47 @@ def test_after_an_interruption_the_next_question_goes_to_new_actors(
         # Without an interruption they stay for the next question.
         campaign.ask(1)
         assert [scoring.is_open for scoring in interrupted] == [False, True]
+
+
+def test_a_closed_campaign_is_to_be_opened_again_and_says_where_it_stood(
+    stage: Stage, interrupted: list[InterruptedScoring], tmp_path: Path
+) -> None:
+    with create(tmp_path / "campaign", small_config()) as campaign:
+        campaign.tell("m-012", -3.9)
+    for act in (
+        lambda: campaign.tell("m-013", -3.9),
+        lambda: campaign.ask(1),
+        lambda: campaign.tell_failed("m-013", "it melts"),
+        lambda: campaign.tell_results(tmp_path / "results.csv"),
+        lambda: campaign.withdraw(["m-013"]),
+        lambda: campaign.put_back(["m-013"]),
+        lambda: campaign.add_candidates(crystals(20, 22, labelled=False)),
+        campaign.scores,
+        campaign.__enter__,
+    ):
+        with pytest.raises(RunFolderError, match=r"campaign is closed.*open it again"):
+            act()
+    assert interrupted == []
+    campaign.close()
+    assert campaign.status().n_told == 1
+
+
+def test_what_is_told_is_one_id_with_a_number_and_ids_are_a_list(
+    stage: Stage, tmp_path: Path
+) -> None:
+    with create(tmp_path / "campaign", small_config()) as campaign:
+        wrong: list[tuple[Callable[[], Any], str]] = [
+            (lambda: campaign.tell(["m-012"], [-3.9]), "one id and its value are told at a time"),  # type: ignore[arg-type]
+            (lambda: campaign.tell("m-012", None), "a number .*, not None; use tell_failed"),  # type: ignore[arg-type]
+            (lambda: campaign.tell("m-012", "-3.9"), "a number .*, not '-3.9'"),  # type: ignore[arg-type]
+            (lambda: campaign.withdraw("m-012"), r"not the text 'm-012'; give a list"),
+            (lambda: campaign.put_back("m-012"), r"not the text 'm-012'; give a list"),
+        ]
+        for act, said in wrong:
+            with pytest.raises(InputError, match=said):
+                act()
+        assert campaign.status().n_free == 8
+        assert campaign.tell("m-012", np.float32(-3.9))
 
 
 def fill_disk(monkeypatch: pytest.MonkeyPatch, failures: int) -> None:
@@ -325,7 +366,7 @@ def test_files_of_ids_that_differ_only_in_case_are_told_apart_without_it(
     ) as campaign:
         now = datetime.now(timezone.utc)
         requests = [Request(i, 0.1, -4.0, now, 1) for i in ids]
-        form = campaign.write_request(requests, fmt="poscar")
+        form = campaign.write_request(requests, str(tmp_path / "to compute"), fmt="poscar")
     with form.open(newline="") as file:
         file_of = {row["material_id"]: row["file"] for row in csv.DictReader(file)}
     # The last but one has the name that the second would have got, and keeps it.

@@ -192,7 +192,7 @@ def test_the_same_answer_again_changes_nothing() -> None:
 
 def test_plausible_is_ten_standard_deviations_to_each_side_of_the_starts_mean() -> None:
     # Labels -1 and -3: mean -2, standard deviation 1.
-    assert plausible_range(state()) == (-12.0, 8.0)
+    assert plausible_range(state().start.values()) == (-12.0, 8.0)
     far = judge(state(), "a", "ok", 8.1, "", now=LATER, accept_implausible=True)
     assert far is not None
     assert far.value == 8.1

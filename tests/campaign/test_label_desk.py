@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -239,6 +240,20 @@ def test_an_answer_about_another_material_stops_before_anything_of_it_is_journal
     # What the other two were working on is paid for; nobody was asked for more.
     assert [o.material_id for o in labels_in(path)] == ["mp-1", "mp-2"]
     assert crew.asked == list(IDS[:3])
+
+
+def test_an_answer_that_is_no_outcome_says_what_an_oracle_gives(path: Path) -> None:
+    class Answers(SimulatedCrew):
+        def next_report(self, timeout_seconds: float | None = None) -> Report | None:
+            report = super().next_report(timeout_seconds)
+            # What a labeller makes of a dict with a value an id.
+            return report and replace(report, outcomes=list(dict.fromkeys(report.ids, -3.0)))  # type: ignore[arg-type]
+
+    with Journal(path) as journal:
+        desk = desk_over(Answers(1), journal)
+        with pytest.raises(OracleError, match=r"answered with 'mp-0'; .*a list of LabelOutcome"):
+            list(desk.label(IDS))
+    assert labels_in(path) == []
 
 
 def slow_but_the_first() -> SimulatedCrew:

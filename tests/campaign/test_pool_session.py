@@ -233,6 +233,40 @@ def test_labels_that_cannot_be_right_are_refused_and_none_is_taken(
     assert session.tell(["a-0001"], [2.0]) == 1
 
 
+def test_a_single_text_where_several_are_wanted_is_not_read_letter_by_letter(
+    surrogate: Surrogate, pools: tuple[Path, Path]
+) -> None:
+    session = PoolSession(surrogate, pools[:1], CONFIG)
+    wrong: list[tuple[Callable[[], Any], str]] = [
+        (lambda: session.withdraw("a-0001"), r"not the text 'a-0001'; give a list: \['a-0001'\]"),
+        (lambda: session.tell("a-0001", [1.0]), r"give a list: \['a-0001'\]"),  # type: ignore[arg-type]
+        (
+            lambda: session.tell(["a-0001"], 1.0),
+            r"not 1\.0; give a list of ids and a list of labels",
+        ),  # type: ignore[arg-type]
+        (lambda: session.tell(["a-0001"], ["1.0"]), r"a label is a number .*, not '1\.0'"),  # type: ignore[list-item]
+        (lambda: session.withdraw([1]), r"an id is a text, not 1 \(int\)"),  # type: ignore[list-item]
+        (lambda: PoolSession(surrogate, pools[:1], pending="a-0001"), r"give a list: \['a-0001'\]"),
+        (lambda: PoolSession(surrogate, pools[0]), "several pools are wanted, not .*give a list"),  # type: ignore[arg-type]
+    ]
+    for act, said in wrong:
+        with pytest.raises(InputError, match=said):
+            act()
+    assert session.n_free == len(FIRST) - 20
+
+
+def test_a_label_as_of_another_unit_is_taken_only_where_it_is_said_to_be_right(
+    surrogate: Surrogate, pools: tuple[Path, Path]
+) -> None:
+    session = PoolSession(surrogate, pools[:1], CONFIG)
+    with pytest.raises(
+        InputError, match=r"'a-0002': -2000\.0 eV/atom is not plausible.*accept_imp"
+    ):
+        session.tell(["a-0001", "a-0002"], [1.0, -2000])
+    assert session.n_free == len(FIRST) - 20
+    assert session.tell(["a-0002"], [-2000], accept_implausible=True) == 1
+
+
 def test_picks_that_cannot_be_made_are_refused_before_anything_is_started(
     surrogate: Surrogate, pools: tuple[Path, Path]
 ) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gpnet_ray.data.dataset import MaterialsDataset
-from gpnet_ray.errors import DataError
+from gpnet_ray.errors import DataError, InputError
 
 
 def make(crystals, **changes):
@@ -59,6 +59,14 @@ def test_formulas_leave_charges_out(crystals):
 def test_what_cannot_be_a_dataset_is_refused(crystals, changes, message):
     with pytest.raises(DataError, match=message):
         make(crystals, **changes)
+
+
+def test_a_single_text_is_not_read_letter_by_letter(crystals):
+    dataset = make(crystals, ids=("a", "b", "c"))
+    with pytest.raises(InputError, match=r"not the text 'cab'; give a list: \['cab'\]"):
+        dataset.select("cab")
+    with pytest.raises(InputError, match=r"an id is a text, not 7 \(int\)"):
+        dataset.select(["a", 7])
 
 
 def test_unknown_or_repeated_ids_cannot_be_selected(crystals):
