@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import pyarrow.parquet as pq
 
 from gpnet_ray.actors.cluster import connected
 from gpnet_ray.actors.placement import reserved
@@ -50,6 +48,7 @@ from gpnet_ray.report.page import write_report
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 
 __all__ = ["Campaign", "CampaignResult"]
@@ -59,21 +58,32 @@ GO_ON = "Labels and picks are in the journal: go on with --resume"
 
 @dataclass(frozen=True)
 class CampaignResult:
-    """A finished campaign: its folder, its summary, and its tables as pandas data frames."""
+    """A finished campaign: its folder, its summary, and its tables as pandas data frames.
+
+    Summary and tables are those of this run also after another one has replaced it in the folder.
+    """
 
     run_dir: Path
     summary: Mapping[str, Any]
     report: Path
+    _metrics: pa.Table = field(repr=False, compare=False)
+    _picks: pa.Table = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, folder: RunFolder, report: Path) -> CampaignResult:
+        """Read what the run has just left in its folder."""
+        summary, tables = folder.read_json(folder.summary), (folder.metrics, folder.picks)
+        return cls(folder.path, summary, report, *map(folder.read_table, tables))
 
     @property
     def metrics(self) -> pd.DataFrame:
         """Errors before the loop (cycle 0) and after every cycle, one row an arm and cycle."""
-        return pq.read_table(RunFolder(self.run_dir).metrics).to_pandas()
+        return self._metrics.to_pandas()
 
     @property
     def picks(self) -> pd.DataFrame:
         """Every pick in order, with the σ it was chosen by and its label."""
-        return pq.read_table(RunFolder(self.run_dir).picks).to_pandas()
+        return self._picks.to_pandas()
 
 
 class Campaign:
@@ -182,7 +192,7 @@ class Campaign:
                             mirror.remove()
                     raise
             report = write_report(folder.path)
-        return CampaignResult(folder.path, folder.read_json(folder.summary), report)
+        return CampaignResult.of(folder, report)
 
     def _run_stages(
         self,
