@@ -15,6 +15,7 @@ from gpnet_ray.campaign.arm import Arm
 from gpnet_ray.campaign.arm_record import ArmResult
 from gpnet_ray.campaign.ask_tell import AskTellCampaign
 from gpnet_ray.campaign.context import RunContext
+from gpnet_ray.campaign.given_data import with_label_note
 from gpnet_ray.campaign.identity import holds_anything, open_run, run_identity
 from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.labels import open_desk, true_values
@@ -122,7 +123,8 @@ class Campaign:
         check_oracle(dataset, oracle, config)
         if network is not None:
             check_network(network, dataset, config)
-        self._dataset, self._split, self._network = dataset, split, network
+        self._dataset = with_label_note(dataset, oracle, config)
+        self._split, self._network = split, network
         self._context = RunContext(
             config,
             RunFolder(config.run_dir(dataset.source)),

@@ -18,12 +18,17 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 __all__ = [
+    "NO_LABELS",
     "MaterialsDataset",
     "RejectedMaterial",
     "check_finite",
     "check_unique_ids",
     "name_some",
 ]
+
+
+NO_LABELS = "none yet"
+"""The ``label_note`` of crystals that were read without targets."""
 
 
 @dataclass(frozen=True)
