@@ -15,7 +15,7 @@ from gpnet_ray.campaign.arm import Arm
 from gpnet_ray.campaign.arm_record import ArmResult
 from gpnet_ray.campaign.ask_tell import AskTellCampaign
 from gpnet_ray.campaign.context import RunContext
-from gpnet_ray.campaign.given_data import with_label_note
+from gpnet_ray.campaign.given_data import of_earlier_versions, settings_of, with_label_note
 from gpnet_ray.campaign.identity import holds_anything, open_run, run_identity
 from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.labels import open_desk, true_values
@@ -117,10 +117,13 @@ class Campaign:
 
         Raises:
             InputError: the dataset has no targets and no oracle is given, or both, or their units
-                differ, or the settings name another oracle than the table and none is given; the network was trained for another target or with other settings.
+                differ, or the settings name another oracle than the table and none is given; the network was
+                trained for another target or with other settings; the settings were given another target, unit
+                or number of train or test rows than dataset and split have.
         """
-        config, initial = with_pretrained(config or Config())
-        check_oracle(dataset, oracle, config)
+        configured, initial = with_pretrained(config or Config())
+        check_oracle(dataset, oracle, configured)
+        config = settings_of(configured, dataset, split)
         if network is not None:
             check_network(network, dataset, config)
         self._dataset = with_label_note(dataset, oracle, config)
@@ -130,6 +133,7 @@ class Campaign:
             RunFolder(config.run_dir(dataset.source)),
             oracle or table_oracle(dataset, config),
             progress or NullProgress(),
+            of_earlier_versions=of_earlier_versions(configured, config),
             initial=initial,
         )
 

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import yaml
 from support.command_line import rows, write_parquet
 from support.logged_oracle import LoggedOracle
 from support.tiny_campaign import tiny_config
 
-from gpnet_ray import Campaign, IonicOracle, hypothetical_dataset, load_dataset, read_dataset
-from gpnet_ray.campaign import records
+from gpnet_ray import (
+    Campaign,
+    IonicOracle,
+    hypothetical_dataset,
+    load_config,
+    load_dataset,
+    make_split,
+    read_dataset,
+)
+from gpnet_ray.campaign import identity, records
+from gpnet_ray.campaign.history import RunHistory
+from gpnet_ray.campaign.journal import Journal, read_journal
+from gpnet_ray.config import Config
 from gpnet_ray.data.dataset import MaterialsDataset
+from gpnet_ray.errors import InputError, RunFolderError
 from gpnet_ray.progress import NullProgress
 
 
@@ -64,3 +78,90 @@ def test_the_labels_of_an_oracle_in_python_are_called_by_the_note_or_the_oracle(
     for dataset, oracle, config, said in cases:
         campaign = Campaign(dataset, config, oracle=oracle)
         assert note_of(campaign, monkeypatch) == said
+
+
+@pytest.fixture
+def gaps(tmp_path: Path) -> MaterialsDataset:
+    path = write_parquet(tmp_path / "oxides.parquet", rows(40))
+    return read_dataset(path, target="energy", unit="eV")
+
+
+def config_of(tmp_path: Path, **overrides: Any) -> Config:
+    return load_config(overrides={"runs_dir": tmp_path, "selection.cycles": 2, **overrides})
+
+
+def begin(campaign: Campaign, *, resume: bool = False) -> RunHistory:
+    """As much of a run as happens before anything is trained."""
+    context = campaign._context
+    folder, problem = context.folder, SimpleNamespace(dataset=campaign._dataset)
+    if not resume:
+        folder.create(context.config, overwrite=False)
+    with Journal(folder.journal) as journal, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(identity, "data_fingerprint", lambda problem: "data")
+        content = identity.run_identity(problem, context, campaign._split, None)  # type: ignore[arg-type]
+        identity.open_run(context, journal, content, started="", retry_failed=False)
+    return context.history
+
+
+def test_the_record_of_a_run_has_target_unit_and_split_of_what_was_given(
+    gaps: MaterialsDataset, tmp_path: Path
+) -> None:
+    split = make_split(gaps.ids, n_train=20, n_test=8, seed=0)
+    run = begin(Campaign(gaps, config_of(tmp_path), split=split)).run
+    true = {"target": "energy", "unit": "eV"}, {"n_train": 20, "n_test": 8}
+    settings = yaml.safe_load((tmp_path / "oxides" / "config.yaml").read_text())
+    assert {key: settings["data"][key] for key in true[0]} == true[0]
+    assert settings["split"] == true[1]
+    assert run is not None
+    journaled = run["identity"]
+    assert {key: journaled[f"data.{key}"] for key in true[0]} == true[0]
+    assert {key: journaled[f"split.{key}"] for key in true[1]} == true[1]
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ({"data.unit": "meV"}, r"data\.unit is meV in the settings and eV in the given dataset"),
+        ({"data.target": "band_gap"}, r"data\.target is band_gap .* energy in the given dataset"),
+        ({"split.n_train": 21}, r"split\.n_train is 21 .* 20 in the given split"),
+    ],
+)
+def test_a_setting_that_contradicts_what_is_given_is_refused(
+    gaps: MaterialsDataset, tmp_path: Path, setting: dict[str, Any], said: str
+) -> None:
+    split = make_split(gaps.ids, n_train=20, n_test=8, seed=0)
+    with pytest.raises(InputError, match=said):
+        Campaign(gaps, config_of(tmp_path, **setting), split=split)
+
+
+def test_a_run_of_an_earlier_version_resumes_and_one_of_another_unit_does_not(
+    gaps: MaterialsDataset, tmp_path: Path
+) -> None:
+    begin(Campaign(gaps, config_of(tmp_path)))
+    journal = tmp_path / "oxides" / "journal.jsonl"
+    (event,) = read_journal(journal)
+    # As earlier versions journaled it: what the settings said, whatever the dataset was of.
+    then = {"data.target": "formation_energy_per_atom", "data.unit": "eV/atom"}
+    old = {key: value for key, value in event.items() if key != identity.SETTINGS_OF_DATA}
+    journal.unlink()
+    with Journal(journal) as written:
+        written.append({**old, "identity": {**old["identity"], **then}})
+    begin(Campaign(gaps, config_of(tmp_path)), resume=True)
+
+    shutil.rmtree(tmp_path / "oxides")
+    in_eV_per_atom = replace(gaps, unit="eV/atom")
+    begin(Campaign(in_eV_per_atom, config_of(tmp_path)))
+    with pytest.raises(RunFolderError, match=r"data\.unit: eV/atom then, eV now"):
+        begin(Campaign(gaps, config_of(tmp_path)), resume=True)
+
+
+def test_what_a_command_names_is_journaled_as_it_was_before(tmp_path: Path) -> None:
+    path = write_parquet(tmp_path / "oxides.parquet", rows(12))
+    own = {"data.dataset": path, "data.target": "energy", "data.unit": "eV"}
+    program = {"kind": "command", "command": {"argv": ["true", "{structure}"]}}
+    few = {"data.hypothetical_count": 6}
+    for overrides in (few, own, {**own, "oracle": program}, {**few, "oracle": program}):
+        config = config_of(tmp_path, **overrides)
+        dataset, oracle = load_dataset(config)
+        settings = Campaign(dataset, config, oracle=oracle)._context.config
+        assert settings.science() == config.science()
