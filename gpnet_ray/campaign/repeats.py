@@ -128,6 +128,8 @@ def run_repeats(
     seeds = range(config.seed, config.seed + repeats)
     configs = {seed: _of_seed(configured, folder, seed) for seed in seeds}
     missing = [s for s in seeds if retry_failed or not _is_finished(folder, configs[s], dataset)]
+    if dataset is None and missing:
+        config.label_unit()  # Asked before anything is written.
     if dataset is None and config.data.dataset is not None and missing:
         # Of a file: the same for every seed, and an oracle of the configuration is made with each.
         dataset, oracle = _read_once(configs[missing[0]], progress)
