@@ -23,9 +23,11 @@ from gpnet_ray import (
     make_split,
     read_dataset,
 )
-from gpnet_ray.campaign import identity, records
+from gpnet_ray.campaign import identity, records, repeats
 from gpnet_ray.campaign.history import RunHistory
 from gpnet_ray.campaign.journal import Journal, read_journal
+from gpnet_ray.campaign.repeats import RepeatsFolder
+from gpnet_ray.campaign.run_folder import RunFolder
 from gpnet_ray.config import Config
 from gpnet_ray.data.dataset import MaterialsDataset
 from gpnet_ray.errors import InputError, RunFolderError
@@ -134,18 +136,21 @@ def test_a_setting_that_contradicts_what_is_given_is_refused(
         Campaign(gaps, config_of(tmp_path, **setting), split=split)
 
 
-def test_a_run_of_an_earlier_version_resumes_and_one_of_another_unit_does_not(
-    gaps: MaterialsDataset, tmp_path: Path
-) -> None:
-    begin(Campaign(gaps, config_of(tmp_path)))
-    journal = tmp_path / "oxides" / "journal.jsonl"
+def as_earlier_versions(journal: Path) -> None:
+    """Journal what the settings said, whatever the dataset was of."""
     (event,) = read_journal(journal)
-    # As earlier versions journaled it: what the settings said, whatever the dataset was of.
     then = {"data.target": "formation_energy_per_atom", "data.unit": "eV/atom"}
     old = {key: value for key, value in event.items() if key != identity.SETTINGS_OF_DATA}
     journal.unlink()
     with Journal(journal) as written:
-        written.append({**old, "identity": {**old["identity"], **then}})
+        written.append({**old, "identity": {**old["identity"], **then}}, {"event": "finished"})
+
+
+def test_a_run_of_an_earlier_version_resumes_and_one_of_another_unit_does_not(
+    gaps: MaterialsDataset, tmp_path: Path
+) -> None:
+    begin(Campaign(gaps, config_of(tmp_path)))
+    as_earlier_versions(tmp_path / "oxides" / "journal.jsonl")
     begin(Campaign(gaps, config_of(tmp_path)), resume=True)
 
     shutil.rmtree(tmp_path / "oxides")
@@ -165,3 +170,19 @@ def test_what_a_command_names_is_journaled_as_it_was_before(tmp_path: Path) -> N
         dataset, oracle = load_dataset(config)
         settings = Campaign(dataset, config, oracle=oracle)._context.config
         assert settings.science() == config.science()
+
+
+@pytest.mark.parametrize("earlier", [False, True])
+def test_a_seed_of_repeats_that_is_finished_is_known_as_such(
+    gaps: MaterialsDataset, tmp_path: Path, *, earlier: bool
+) -> None:
+    config = config_of(tmp_path, name="seed-0")
+    folder, run = RepeatsFolder(tmp_path), RunFolder(tmp_path / "seed-0")
+    begin(Campaign(gaps, config))
+    run.write_json(run.summary, {})
+    if earlier:
+        as_earlier_versions(run.journal)
+    else:
+        with Journal(run.journal) as journal:
+            journal.append({"event": "finished"})
+    assert repeats._is_finished(folder, config, gaps)
