@@ -61,6 +61,7 @@ class DataConfig(Section):
     dataset: Path | None = None
     target: str = "formation_energy_per_atom"
     unit: str = "eV/atom"
+    """Of the target; the default holds for the default target alone (:meth:`Config.label_unit`)."""
     id_column: str = "material_id"
     structure_column: str = "structure"
     on_bad_structure: Literal["skip", "error"] = "skip"
@@ -260,6 +261,27 @@ class Config(Section):
         if not (self.name or own_name):
             raise InputError(f"no run can be named after {source!r}; give it a name with --name")
         return self.runs_dir / (self.name or own_name)
+
+    def label_unit(self) -> str:
+        """The unit of the labels.
+
+        Raises:
+            InputError: it was left out, and the target is another than the default, nor computed by an oracle that
+                answers in eV/atom.
+
+        >>> Config().label_unit()
+        'eV/atom'
+        """
+        data = self.data
+        of_model = self.oracle.kind in ("ionic", "ase") or (self.oracle.kind, data.dataset) == (
+            None,
+            None,
+        )
+        if not (of_model or data.target == DataConfig().target or "unit" in data.model_fields_set):
+            raise InputError(
+                f"the target {data.target!r} has no unit; give --unit (data.unit), such as --unit eV"
+            )
+        return data.unit
 
     def science(self) -> dict[str, Any]:
         """All settings that can change a number, by dotted key: no folders, no resources."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import pyarrow.parquet as pq
 
 from gpnet_ray.actors.cluster import connected
 from gpnet_ray.actors.placement import reserved
@@ -20,6 +18,7 @@ from gpnet_ray.campaign.ask_tell import AskTellCampaign
 from gpnet_ray.campaign.begun_from import say_of_run
 from gpnet_ray.campaign.context import RunContext
 from gpnet_ray.campaign.foresight import check_latents
+from gpnet_ray.campaign.given_data import of_earlier_versions, settings_of, with_label_note
 from gpnet_ray.campaign.identity import holds_anything, open_run, run_identity
 from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.labels import open_desk, true_values
@@ -53,6 +52,7 @@ from gpnet_ray.report.page import write_report
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 
 __all__ = ["Campaign", "CampaignResult"]
@@ -62,21 +62,32 @@ GO_ON = "Labels and picks are in the journal: go on with --resume"
 
 @dataclass(frozen=True)
 class CampaignResult:
-    """A finished campaign: its folder, its summary, and its tables as pandas data frames."""
+    """A finished campaign: its folder, its summary, and its tables as pandas data frames.
+
+    Summary and tables are those of this run also after another one has replaced it in the folder.
+    """
 
     run_dir: Path
     summary: Mapping[str, Any]
     report: Path
+    _metrics: pa.Table = field(repr=False, compare=False)
+    _picks: pa.Table = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, folder: RunFolder, report: Path) -> CampaignResult:
+        """Read what the run has just left in its folder."""
+        summary, tables = folder.read_json(folder.summary), (folder.metrics, folder.picks)
+        return cls(folder.path, summary, report, *map(folder.read_table, tables))
 
     @property
     def metrics(self) -> pd.DataFrame:
         """Errors before the loop (cycle 0) and after every cycle, one row an arm and cycle."""
-        return pq.read_table(RunFolder(self.run_dir).metrics).to_pandas()
+        return self._metrics.to_pandas()
 
     @property
     def picks(self) -> pd.DataFrame:
         """Every pick in order, with the σ it was chosen by and its label."""
-        return pq.read_table(RunFolder(self.run_dir).picks).to_pandas()
+        return self._picks.to_pandas()
 
 
 class Campaign:
@@ -108,22 +119,28 @@ class Campaign:
             progress: Where progress is shown; nowhere where left out.
 
         Raises:
-            InputError: what is given is no dataset, no settings or no oracle; the dataset has no targets and no oracle is given, or both, or their units
-                differ, or the settings name another oracle than the table and none is given; the network was trained for another target or with other settings.
+            InputError: what is given is no dataset, no settings or no oracle; the dataset has no targets and no
+                oracle is given, or both, or their units differ, or the settings name another oracle than the
+                table and none is given; the network was trained for another target or with other settings; the
+                settings were given another target, unit or number of train or test rows than dataset and split
+                have.
         """
         check_is_dataset(dataset)
-        config, initial = with_pretrained(config or Config(), progress)
+        configured, initial = with_pretrained(config or Config(), progress)
         if oracle is not None:
             check_is_oracle(oracle)
-        check_oracle(dataset, oracle, config)
+        check_oracle(dataset, oracle, configured)
+        config = settings_of(configured, dataset, split)
         if network is not None:
             check_network(network, dataset, config)
-        self._dataset, self._split, self._network = dataset, split, network
+        self._dataset = with_label_note(dataset, oracle, config)
+        self._split, self._network = split, network
         self._context = RunContext(
             config,
             RunFolder(config.run_dir(dataset.source)),
             oracle or table_oracle(dataset, config),
             progress or NullProgress(),
+            of_earlier_versions=of_earlier_versions(configured, config),
             initial=initial,
         )
 
@@ -189,7 +206,7 @@ class Campaign:
                             mirror.remove()
                     raise
             report = write_report(folder.path)
-        return CampaignResult(folder.path, folder.read_json(folder.summary), report)
+        return CampaignResult.of(folder, report)
 
     def _run_stages(
         self,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from gpnet_ray.actors.placement import Placement
 from gpnet_ray.campaign.history import RunHistory
@@ -28,6 +29,8 @@ class RunContext:
         folder: Where the run's files lie.
         oracle: Where labels come from.
         progress: Where progress is shown.
+        of_earlier_versions: Settings that earlier versions journaled though they were not those of the data,
+            by key.
         initial: The pretrained network that the first training starts from, where there is one.
         placement: The places of the actors, once they are reserved.
         journal: The run's journal, once it is open.
@@ -40,6 +43,7 @@ class RunContext:
     folder: RunFolder
     oracle: Oracle
     progress: Progress
+    of_earlier_versions: Mapping[str, Any] = field(default_factory=dict)
     initial: NetworkState | None = None
     placement: Placement | None = None
     journal: Journal | None = None

@@ -22,12 +22,17 @@ from gpnet_ray.errors import RunFolderError
 from gpnet_ray.gnn.network_state import NetworkState
 
 __all__ = [
+    "as_begun",
     "check_same",
     "holds_anything",
     "open_run",
     "run_identity",
     "science_of",
 ]
+
+
+SETTINGS_OF_DATA = "settings_of_data"
+"""In the first event: its settings have target, unit and sizes of the split from what was given in Python."""
 
 
 def run_identity(
@@ -54,6 +59,19 @@ def science_of(identity: Mapping[str, Any]) -> dict[str, Any]:
     return {"network.global_features": [], **identity}
 
 
+def as_begun(
+    identity: Mapping[str, Any], run: Event, of_earlier_versions: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """The identity as the version that began a run journaled it.
+
+    Args:
+        identity: What is given now.
+        run: The first event of the journal.
+        of_earlier_versions: See :func:`gpnet_ray.campaign.given_data.of_earlier_versions`.
+    """
+    return identity if run.get(SETTINGS_OF_DATA) else {**identity, **of_earlier_versions}
+
+
 def open_run(
     context: RunContext,
     journal: Journal,
@@ -74,6 +92,7 @@ def open_run(
             # Of two runs that the same command begins in the same second, too.
             "run_id": uuid4().hex[:RUN_ID_DIGITS],
             "identity": identity,
+            SETTINGS_OF_DATA: True,
             "versions": versions(),
             "started": started,
             "command": command,
@@ -86,8 +105,9 @@ def open_run(
         context.history = RunHistory(run=event)
         return
     context.history = RunHistory.of(journal.events)
-    run = context.history.run
-    check_same(context.folder.path, {} if run is None else run["identity"], identity)
+    run = context.history.run or {}
+    now = as_begun(identity, run, context.of_earlier_versions)
+    check_same(context.folder.path, run.get("identity", {}), now)
     events = [*journal.events, *(_retries(context.history) if retry_failed else ())]
     journal.append(*events[len(journal.events) :])
     if retry_failed and context.history.n_gone:

@@ -78,7 +78,7 @@ def load_dataset(
 
     Raises:
         DataError: the dataset cannot be used; see :func:`gpnet_ray.data.readers.read_dataset`.
-        InputError: columns or global features are named, but no dataset; the oracle cannot be set up as
+        InputError: columns or global features are named, but no dataset; the target has no unit; the oracle cannot be set up as
             configured, or has no reference energy of an element.
     """
     progress = progress or NullProgress()
@@ -115,7 +115,9 @@ def _described(
     if data.dataset is None:
         note = dataset.label_note if ionic else f"{note}; the crystals are hypothetical"
     target = data.target if "target" in data.model_fields_set or not ionic else IonicOracle.target
-    return replace(dataset, target=target, unit=data.unit, label_note=config.oracle.note or note)
+    return replace(
+        dataset, target=target, unit=config.label_unit(), label_note=config.oracle.note or note
+    )
 
 
 def _configured_oracle(config: Config) -> DescribedOracle:
@@ -130,7 +132,7 @@ def _configured_oracle(config: Config) -> DescribedOracle:
     files_dir = config.run_dir(source) / LABEL_FILES
     features = config.network.global_features
     return make_oracle(
-        settings, unit=config.data.unit, files_dir=files_dir, global_features=features
+        settings, unit=config.label_unit(), files_dir=files_dir, global_features=features
     )
 
 
@@ -146,7 +148,7 @@ def _read(config: Config, progress: Progress, *, with_targets: bool) -> Material
     return read_dataset(
         data.dataset,
         target=data.target,
-        unit=data.unit,
+        unit=config.label_unit(),
         with_targets=with_targets,
         id_column=data.id_column,
         structure_column=data.structure_column,

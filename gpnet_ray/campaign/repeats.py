@@ -11,7 +11,8 @@ from gpnet_ray.actors.cluster import connected
 from gpnet_ray.campaign.arguments import check_is_config, check_is_dataset, check_is_oracle
 from gpnet_ray.campaign.data_fingerprint import DataFingerprint
 from gpnet_ray.campaign.folder_kinds import REPEATS_HEADER
-from gpnet_ray.campaign.identity import check_same, science_of
+from gpnet_ray.campaign.given_data import of_earlier_versions, settings_of
+from gpnet_ray.campaign.identity import as_begun, check_same, science_of
 from gpnet_ray.campaign.journal import read_journal
 from gpnet_ray.campaign.preparation import load_dataset
 from gpnet_ray.campaign.pretraining import with_pretrained
@@ -117,12 +118,13 @@ def run_repeats(
         InputError: fewer than one repeat, or what a campaign refuses.
         RunFolderError: the folder is occupied, or of other settings or data.
     """
-    config, progress = config or Config(), progress or NullProgress()
-    check_is_config(config)
+    configured, progress = config or Config(), progress or NullProgress()
+    check_is_config(configured)
     if dataset is not None:
         check_is_dataset(dataset)
     if oracle is not None:
         check_is_oracle(oracle)
+    config = configured if dataset is None else settings_of(configured, dataset)
     check_repeats(config, repeats)
     if retry_failed and not resume:
         raise RunFolderError("retry_failed goes on with a run: give --resume too")
@@ -130,8 +132,10 @@ def run_repeats(
     folder = repeats_folder(config, source)
     folder.check_free(resume=resume, overwrite=overwrite)
     seeds = range(config.seed, config.seed + repeats)
-    configs = {seed: _of_seed(config, folder, seed) for seed in seeds}
-    missing = [s for s in seeds if retry_failed or not _is_finished(folder, configs[s])]
+    configs = {seed: _of_seed(configured, folder, seed) for seed in seeds}
+    missing = [s for s in seeds if retry_failed or not _is_finished(folder, configs[s], dataset)]
+    if dataset is None and missing:
+        config.label_unit()  # Asked before anything is written.
     if dataset is None and config.data.dataset is not None and missing:
         # Of a file: the same for every seed, and an oracle of the configuration is made with each.
         dataset, oracle = _read_once(configs[missing[0]], progress)
@@ -162,7 +166,7 @@ def _of_seed(config: Config, folder: RepeatsFolder, seed: int) -> Config:
     return config.model_copy(update={"seed": seed, "name": place.name, "runs_dir": place.parent})
 
 
-def _is_finished(folder: RepeatsFolder, config: Config) -> bool:
+def _is_finished(folder: RepeatsFolder, config: Config, dataset: MaterialsDataset | None) -> bool:
     """Whether the seed's run has come to its end, with these settings.
 
     Raises:
@@ -174,7 +178,10 @@ def _is_finished(folder: RepeatsFolder, config: Config) -> bool:
     events = read_journal(run.journal)
     if not events or events[-1]["event"] != "finished" or not run.summary.is_file():
         return False
-    now = science_of(with_pretrained(config)[0].science())
+    configured, _ = with_pretrained(config)
+    settings = configured if dataset is None else settings_of(configured, dataset)
+    earlier = of_earlier_versions(configured, settings)
+    now = science_of(as_begun(settings.science(), events[0], earlier))
     then = science_of(events[0]["identity"])
     check_same(run.path, {key: then.get(key) for key in now}, now)
     return True

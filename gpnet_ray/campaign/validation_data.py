@@ -34,7 +34,7 @@ def load_labelled(
 
     Raises:
         DataError: the dataset cannot be used; see :func:`gpnet_ray.data.readers.read_targets`.
-        InputError: an oracle that takes long would have to be asked first; columns are named, but no
+        InputError: an oracle that takes long would have to be asked first; the target has no unit; columns are named, but no
             dataset.
     """
     data = config.data
@@ -53,7 +53,7 @@ def load_labelled(
         return (dataset if oracle is None else _labelled(dataset, oracle),)
     return read_targets(
         data.dataset,
-        units=units or {data.target: data.unit},
+        units=units or {data.target: config.label_unit()},
         id_column=data.id_column,
         structure_column=data.structure_column,
         global_features=config.network.global_features,

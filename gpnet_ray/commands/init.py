@@ -152,7 +152,7 @@ def _read(
     data = config.data
     columns: dict[str, Any] = {
         "target": data.target,
-        "unit": data.unit,
+        "unit": config.label_unit(),
         "id_column": data.id_column,
         "structure_column": data.structure_column,
         "global_features": config.network.global_features,

@@ -53,7 +53,9 @@ Network: TypeAlias = Annotated[
     ),
 ]
 Target: TypeAlias = Annotated[str | None, typer.Option(help="Column to learn.")]
-Unit: TypeAlias = Annotated[str | None, typer.Option(help="Its unit; eV/atom where left out.")]
+Unit: TypeAlias = Annotated[
+    str | None, typer.Option(help="Its unit; eV/atom where the target is left out or so called.")
+]
 IdColumn: TypeAlias = Annotated[str | None, typer.Option(help="Column of the ids.")]
 StructureColumn: TypeAlias = Annotated[str | None, typer.Option(help="Column of the crystals.")]
 GlobalFeatures: TypeAlias = Annotated[

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pymatgen.core import Structure
 
 __all__ = [
+    "NO_LABELS",
     "MaterialsDataset",
     "RejectedMaterial",
     "check_finite",
@@ -25,6 +26,10 @@ __all__ = [
     "name_some",
     "several_ids",
 ]
+
+
+NO_LABELS = "none yet"
+"""The ``label_note`` of crystals that were read without targets."""
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,10 @@ from gpnet_ray.types import FloatArray
 if TYPE_CHECKING:
     from pymatgen.core import Composition, Structure
 
-__all__ = ["SOURCE", "hypothetical_dataset", "hypothetical_oxides"]
+__all__ = ["LABEL_NOTE", "SOURCE", "hypothetical_dataset", "hypothetical_oxides"]
 
 SOURCE = "hypothetical oxides"
+LABEL_NOTE = "energies of a simple ionic model of hypothetical crystals, not DFT"
 """What a dataset of these crystals says about where it comes from."""
 
 _STRAIN = 0.02
@@ -87,7 +88,7 @@ def hypothetical_dataset(
         target="ionic_energy_per_atom",
         unit="eV/atom",
         source=SOURCE,
-        label_note="energies of a simple ionic model of hypothetical crystals, not DFT",
+        label_note=LABEL_NOTE,
     )
 
 

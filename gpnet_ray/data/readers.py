@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from gpnet_ray.data.dataset import MaterialsDataset, RejectedMaterial
+from gpnet_ray.data.dataset import NO_LABELS, MaterialsDataset, RejectedMaterial
 from gpnet_ray.data.folder_reader import read_folder
 from gpnet_ray.data.json_reader import read_json
 from gpnet_ray.data.parser_warnings import ParserWarnings
@@ -196,7 +196,7 @@ def _dataset(
         source=str(path),
         label_note=f"what stands in the column {target!r} of {path.name}"
         if raw.targets is not None
-        else "none yet",
+        else NO_LABELS,
         rejected=tuple(r for r in parsed.rejected if r.material_id in chosen),
     )
 

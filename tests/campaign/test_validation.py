@@ -117,7 +117,7 @@ def test_mean_and_spread_over_the_folds_are_those_of_the_predictions(folder):
 def test_only_what_is_missing_is_done_again(small_ray, tmp_path, monkeypatch):
     monkeypatch.setattr("gpnet_ray.campaign.validation_pool.learn_and_predict", predict_the_mean)
     write_parquet(tmp_path / "oxides.parquet", rows(32))
-    options, runs = ("--target", "energy", "--folds", "4"), tmp_path / "runs"
+    options, runs = ("--target", "energy", "--unit", "eV/atom", "--folds", "4"), tmp_path / "runs"
     runs.mkdir()
     (runs / "stop").touch()
     stopped = validate(tmp_path, *options)
@@ -204,8 +204,8 @@ def test_an_occupied_folder_is_kept_and_a_run_does_not_take_it_for_its_own(copy)
     [
         (("--folds", "1"), "at least 2 folds"),
         (("--folds", "17"), "17 folds of 32 usable materials"),
-        (("--target", "energie"), "did you mean 'energy'"),
-        (("--target", "energy", "--test", "30"), "30 test rows"),
+        (("--target", "energie", "--unit", "eV/atom"), "did you mean 'energy'"),
+        (("--target", "energy", "--unit", "eV/atom", "--test", "30"), "30 test rows"),
         (("--target", "energy", "--target", "changed"), "2 --target and 0 --unit"),
         (("--target", "energy", "--target", "energy"), "names one twice"),
         (
@@ -220,7 +220,9 @@ def test_an_occupied_folder_is_kept_and_a_run_does_not_take_it_for_its_own(copy)
 )
 def test_bad_input_is_refused_and_leaves_nothing_behind(tmp_path, options, said):
     write_parquet(tmp_path / "oxides.parquet", [{**r, "changed": 0.0} for r in rows(32)])
-    named = options if "--target" in options else (*options, "--target", "energy")
+    named = (
+        options if "--target" in options else (*options, "--target", "energy", "--unit", "eV/atom")
+    )
     result = validate(tmp_path, *named)
     assert said in refused(result)
     assert isinstance(result.exception, InputError | DataError)
@@ -229,7 +231,7 @@ def test_bad_input_is_refused_and_leaves_nothing_behind(tmp_path, options, said)
 
 def test_no_rows_are_left_to_learn_from(tmp_path):
     write_parquet(tmp_path / "oxides.parquet", rows(12))
-    message = refused(validate(tmp_path, "--target", "energy", "--folds", "3"))
+    message = refused(validate(tmp_path, "--target", "energy", "--unit", "eV/atom", "--folds", "3"))
     assert "3 folds of 12 usable materials leave 8 to learn from" in message
     assert not (tmp_path / "runs").exists()
 

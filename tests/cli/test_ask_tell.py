@@ -102,13 +102,24 @@ def test_what_is_no_campaign_and_wrong_options_are_refused(run_here: Run, tmp_pa
         (("status", "full"), "no ask-and-tell campaign"),
         (("ask", "nowhere", "--write-structures", "poscars"), "did you mean 'poscar'"),
         (("init", "full", "--dataset", dataset), "no ask-and-tell campaign"),
-        (("init", "new", "--dataset", dataset, "--target", "enegry"), "'energy'"),
+        (("init", "new", "--dataset", dataset, "--target", "enegry", "--unit", "eV"), "'energy'"),
         (
             ("init", "new", "--dataset", dataset, "--strategy", "max-sgima"),
             "did you mean 'max-sigma'",
         ),
         (
-            ("init", "new", "--dataset", dataset, "--target", "energy", "--test", "9"),
+            (
+                "init",
+                "new",
+                "--dataset",
+                dataset,
+                "--target",
+                "energy",
+                "--unit",
+                "eV/atom",
+                "--test",
+                "9",
+            ),
             "lower --test",
         ),
     ):

@@ -24,8 +24,40 @@ def refused(run: Run, tmp_path: Path, arguments: tuple[Any, ...], *said: str) ->
 
 
 def test_missing_file(run: Run, tmp_path: Path) -> None:
-    arguments = ("--dataset", "nowhere.parquet", "--target", "energy")
+    arguments = ("--dataset", "nowhere.parquet", "--target", "energy", "--unit", "eV/atom")
     refused(run, tmp_path, arguments, "nowhere.parquet", "does not exist")
+
+
+TOO_MANY = (*SMALL_SPLIT[:4], "--cycles", "99")
+"""Refused for these by a program that does not ask for the unit, before it trains."""
+PROGRAM = ("--set", "oracle.kind=command", "--set", "oracle.command.argv=[env, '{structure}']")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("run", *TOO_MANY),
+        ("run", *TOO_MANY, *PROGRAM),
+        ("run", *TOO_MANY, "--repeats", "2"),
+        ("train", "--out", "new", "--set", "training.validation_fraction=0.999"),
+        ("init", "new", "--test", "99"),
+        ("validate", "--folds", "99"),
+    ],
+)
+def test_a_target_of_the_users_own_needs_its_unit(
+    run_here: Run, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    made = [
+        {**row, "band_gap": None if n < 9 and "init" in command else 1.0}
+        for n, row in enumerate(rows())
+    ]
+    write_parquet(tmp_path / "oxides.parquet", made)
+    before = sorted(tmp_path.rglob("*"))
+    name, *options = command
+    done = run_here(name, *options, "--dataset", "oxides.parquet", "--target", "band_gap")
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "'band_gap' has no unit; give --unit" in done.stderr
+    assert sorted(tmp_path.rglob("*")) == before, "something was written"
 
 
 def change(made: list[dict[str, Any]], row: int, **new: Any) -> list[dict[str, Any]]:
@@ -67,9 +99,10 @@ def test_faults_of_a_dataset(run_here: Run, tmp_path: Path, fault: str) -> None:
     make, extra, said = DATA_FAULTS[fault]
     path = write_parquet(tmp_path / "oxides.parquet", make())
     target = () if "--target" in extra else ("--target", "energy")
+    unit = ("--unit", "eV/atom")
     split = [] if "--train" in extra else list(SMALL_SPLIT[:4])
     cycles = [] if "--cycles" in extra else list(SMALL_SPLIT[4:])
-    arguments = ("--dataset", path, *target, *split, *cycles, *extra)
+    arguments = ("--dataset", path, *target, *unit, *split, *cycles, *extra)
     refused(run_here, tmp_path, arguments, said)
 
 
@@ -103,7 +136,17 @@ def test_wrong_settings(
 
 def test_a_ray_address_that_does_not_answer(run: Run, tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "oxides.parquet", rows())
-    arguments = ("--dataset", path, "--target", "energy", *SMALL_SPLIT, "--address", "127.0.0.1:1")
+    arguments = (
+        "--dataset",
+        path,
+        "--target",
+        "energy",
+        "--unit",
+        "eV/atom",
+        *SMALL_SPLIT,
+        "--address",
+        "127.0.0.1:1",
+    )
     refused(run, tmp_path, arguments, "127.0.0.1:1", "does not answer")
 
 
@@ -118,7 +161,13 @@ def test_a_csv_whose_line_is_not_a_number_names_the_row(run_here: Run, tmp_path:
     cif = rock_salt("Mg", 4.2).to(fmt="cif").replace('"', '""')
     path = tmp_path / "oxides.csv"
     path.write_text(f'material_id,structure,energy\nm-1,"{cif}",-1.0\nm-2,"{cif}",n/a\n')
-    refused(run_here, tmp_path, ("--dataset", path, "--target", "energy"), "m-2", "n/a")
+    refused(
+        run_here,
+        tmp_path,
+        ("--dataset", path, "--target", "energy", "--unit", "eV/atom"),
+        "m-2",
+        "n/a",
+    )
 
 
 def test_skipped_structures_are_counted_and_their_reasons_kept(tmp_path: Path) -> None:

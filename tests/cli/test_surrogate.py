@@ -23,7 +23,7 @@ def trained(tmp_path_factory) -> Path:
     made = rows()
     made[11]["structure"] = rock_salt("Mg", 40.0)  # no bond inside the cut-off
     write_parquet(folder / "oxides.parquet", made)
-    data = ("--dataset", "oxides.parquet", "--target", "energy")
+    data = ("--dataset", "oxides.parquet", "--target", "energy", "--unit", "eV/atom")
     done = gpnet_ray("train", *data, "--out", "surrogate", *TINY_NETWORK, folder=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 rejected: 1 no bond inside the cut-off" in done.stdout
@@ -128,7 +128,16 @@ def test_a_run_starts_from_a_pretrained_network_and_its_folder_predicts(
     more = ("--pretrained", trained / "surrogate", "--epochs", "1", "--strategy", "max-sigma")
     # A learning rate of nearly nothing leaves the network where it was.
     quiet = ("--set", "training.peak_learning_rate=1e-7", "--set", "retraining.when=never")
-    data = ("--dataset", trained / "oxides.parquet", "--target", "energy", "--name", "further")
+    data = (
+        "--dataset",
+        trained / "oxides.parquet",
+        "--target",
+        "energy",
+        "--unit",
+        "eV/atom",
+        "--name",
+        "further",
+    )
     size = ("--train", "20", "--test", "8", "--cycles", "3")
     done = run_here("run", *data, *size, *more, *quiet)
     assert done.returncode == 0, done.stderr
@@ -178,7 +187,7 @@ def test_a_surrogate_with_a_global_feature_reads_it_from_datasets_and_refuses_lo
         row["temperature_K"] = 300.0 + 10.0 * (7 * number % 40)
         row["energy"] += 0.002 * row["temperature_K"]
     write_parquet(tmp_path / "oxides.parquet", made)
-    data = ("--dataset", "oxides.parquet", "--target", "energy")
+    data = ("--dataset", "oxides.parquet", "--target", "energy", "--unit", "eV/atom")
     more = ("--global-feature", "temperature_K", "--out", "surrogate")
     done = run_here("train", *data, *more, *TINY_NETWORK)
     assert done.returncode == 0, done.stderr
@@ -244,7 +253,7 @@ def test_a_training_that_fails_leaves_no_folder(
 
     monkeypatch.setattr(train, "train_surrogate", fails)
     write_parquet(tmp_path / "oxides.parquet", rows())
-    data = ("--dataset", "oxides.parquet", "--target", "energy")
+    data = ("--dataset", "oxides.parquet", "--target", "energy", "--unit", "eV/atom")
     assert run_here("train", *data, "--out", "new").returncode == 1
     assert not (tmp_path / "new").exists()
     # One that was there stays, as empty as it was; also by another name.
@@ -262,7 +271,17 @@ def test_a_folder_that_nobody_may_write_is_an_error_and_no_traceback(
         raise PermissionError(errno.EACCES, "Permission denied", "oxides.parquet")
 
     monkeypatch.setattr(preparation, "load_dataset", refused)
-    done = run_here("train", "--dataset", "oxides.parquet", "--target", "energy", "--out", "new")
+    done = run_here(
+        "train",
+        "--dataset",
+        "oxides.parquet",
+        "--target",
+        "energy",
+        "--unit",
+        "eV/atom",
+        "--out",
+        "new",
+    )
     assert done.returncode == 2
     assert (
         done.stderr

@@ -140,7 +140,18 @@ def test_a_driver_script_joins_the_cluster_with_the_token_alone(
     settings = {"network": tiny, "selection": {"strategies": ["random"]}}
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(settings))
     command = [sys.executable, SCRIPTS / "run_campaign.py", "oxides.parquet", "--target", "energy"]
-    command += ["--train", "12", "--test", "4", "--epochs", "2", "--cycles", "3"]
+    command += [
+        "--unit",
+        "eV/atom",
+        "--train",
+        "12",
+        "--test",
+        "4",
+        "--epochs",
+        "2",
+        "--cycles",
+        "3",
+    ]
     done = subprocess.run(
         [*command, "--config", "tiny.yaml", "--address", one_machine.join],
         cwd=tmp_path,
