@@ -9,10 +9,9 @@ import pyarrow as pa
 from gpnet_ray.latent_columns import latent_column
 
 if TYPE_CHECKING:
-    from pymatgen.core import Structure
-
     from gpnet_ray.campaign.surrogate import Surrogate
     from gpnet_ray.data.dataset import RejectedMaterial
+    from gpnet_ray.data.structure_parsing import ParsedStructure
     from gpnet_ray.gnn.graphs import CrystalGraphs
     from gpnet_ray.gnn.network_state import NetworkState
 
@@ -23,7 +22,7 @@ def featurised_schema(width: int, *, with_sigma: bool) -> pa.Schema:
     """Columns of what comes out: one row an id, with values or with the reason why there are none.
 
     ``latent`` is float32 of the given width; ``network_prediction``, ``mean`` and ``sigma`` are in the
-    target's unit.
+    target's unit; ``warnings`` are pymatgen's, null where there were none.
     """
     values = [
         ("material_id", pa.string()),
@@ -33,7 +32,7 @@ def featurised_schema(width: int, *, with_sigma: bool) -> pa.Schema:
     if with_sigma:
         values += [("mean", pa.float64()), ("sigma", pa.float64())]
     reasons = [(name, pa.string()) for name in ("category", "where", "reason")]
-    return pa.schema([*values, *reasons])
+    return pa.schema([*values, ("warnings", pa.list_(pa.string())), *reasons])
 
 
 class PoolFeaturizer:
@@ -61,12 +60,13 @@ class PoolFeaturizer:
         All columns are text: ``material_id``, ``structure`` (pymatgen JSON or CIF), and the numbers. Every id of
         the block is in exactly one row of the answer; rejected ones have a reason and nulls.
         """
-        ids, graphs, rejected = self._graphs(block)
+        ids, graphs, rejected, warned = self._graphs(block)
         _, latents, predictions = self._featurizer.featurize(graphs)
         values: dict[str, pa.Array] = {
             "material_id": pa.array(graphs.ids, pa.string()),
             "latent": latent_column(latents),
             "network_prediction": pa.array(predictions),
+            "warnings": pa.array([warned.get(i) for i in graphs.ids], pa.list_(pa.string())),
         }
         if self._surrogate is not None:
             mean, sigma = self._posterior.predict(self._surrogate.scaler.transform(latents))
@@ -83,7 +83,7 @@ class PoolFeaturizer:
 
     def _graphs(
         self, block: pa.Table
-    ) -> tuple[list[str], CrystalGraphs, tuple[RejectedMaterial, ...]]:
+    ) -> tuple[list[str], CrystalGraphs, tuple[RejectedMaterial, ...], dict[str, list[str]]]:
         from gpnet_ray.data.dataset import RejectedMaterial
         from gpnet_ray.gnn.graphs import build_graphs
 
@@ -97,29 +97,30 @@ class PoolFeaturizer:
         }
         graphs, without_graph = build_graphs(
             list(usable),
-            list(usable.values()),
+            [p.structure for p in usable.values()],
             cutoff_angstrom=self._network.cutoff_angstrom,
             global_features=self._network.global_features,
             may_be_none=True,
         )
-        return ids, graphs, (*rejected, *without_graph)
+        warned = {i: list(p.warnings) for i, p in usable.items() if p.warnings}
+        return ids, graphs, (*rejected, *without_graph), warned
 
 
 def _parse(
     material_id: str, text: str | None, features: dict[str, str | None]
-) -> Structure | RejectedMaterial:
+) -> ParsedStructure | RejectedMaterial:
     from gpnet_ray.data.dataset import RejectedMaterial
     from gpnet_ray.data.raw_materials import number_or_none
     from gpnet_ray.data.structure_parsing import BadStructureError, parse_structure
 
     try:
-        structure = parse_structure(text).structure
+        parsed = parse_structure(text)
     except BadStructureError as error:
         return RejectedMaterial(material_id, error.category, error.detail, "reading the crystal")
     for name, given in features.items():
         number = number_or_none(given)
-        structure.properties[name] = given if number is None else number
-    return structure
+        parsed.structure.properties[name] = given if number is None else number
+    return parsed
 
 
 def _filled(schema: pa.Schema, columns: dict[str, pa.Array]) -> pa.Table:

@@ -11,6 +11,7 @@ import pyarrow as pa
 from gpnet_ray.actors.cluster import connected
 from gpnet_ray.actors.settings import ResourcesConfig
 from gpnet_ray.campaign import latent_writer
+from gpnet_ray.campaign.featurised_warnings import say_warnings
 from gpnet_ray.campaign.featurising import featurise
 from gpnet_ray.campaign.latent_folder import featurised_from
 from gpnet_ray.campaign.latent_writer import (
@@ -72,7 +73,8 @@ def build_pool(
                 tables = featurise(
                     source, network, n_done=writer.n_done, resources=resources, progress=progress
                 )
-                for part in pool_parts(tables, n_done=writer.n_done):
+                said = say_warnings(tables, progress)
+                for part in pool_parts(said, n_done=writer.n_done):
                     writer.write(part)
         return writer.finish()
 

@@ -20,13 +20,14 @@ import pyarrow.parquet as pq
 
 from gpnet_ray import __version__
 from gpnet_ray.data.dataset import RejectedMaterial, check_unique_ids
+from gpnet_ray.data.parser_warnings import ParserWarnings
 from gpnet_ray.data.plain_columns import refuse_objects
 from gpnet_ray.data.raw_materials import ColumnNames, check_columns, id_text
 from gpnet_ray.data.structure_parsing import structure_text
 from gpnet_ray.data.unique_ids import repeated_ids
 from gpnet_ray.errors import DataError, InputError
 from gpnet_ray.gnn.global_state import check_has_features
-from gpnet_ray.progress import Progress
+from gpnet_ray.progress import NullProgress, Progress
 
 __all__ = [
     "EMBEDDED",
@@ -147,8 +148,8 @@ def holds_one_crystal(file: Path) -> bool:
     return file.suffix.lower() in STRUCTURE_SUFFIXES or stem.startswith(("POSCAR", "CONTCAR"))
 
 
-def structure_files(files: Sequence[Path]) -> PoolSource:
-    """CIF and POSCAR files, each with its path as its id.
+def structure_files(files: Sequence[Path], *, progress: Progress | None = None) -> PoolSource:
+    """CIF and POSCAR files, each with its path as its id; what pymatgen warns of is said by ``progress``.
 
     Raises:
         DataError: a file is not there.
@@ -162,15 +163,20 @@ def structure_files(files: Sequence[Path]) -> PoolSource:
     check_unique_ids(ids, where="the files given")
     texts: dict[str, str] = {}
     rejected: list[RejectedMaterial] = []
+    warned = ParserWarnings()
 
     def read(file: Path) -> None:
         try:
-            texts[str(file)] = structure_text(parse_structure(file).structure)
+            parsed = parse_structure(file)
         except BadStructureError as error:
             rejected.append(RejectedMaterial(str(file), error.category, error.detail, str(file)))
+        else:
+            texts[str(file)] = structure_text(parsed.structure)
+            warned.add(str(file), parsed.warnings)
 
     for file in files:
         read(file)
+    warned.say(progress or NullProgress())
     return _in_memory("the files given", list(texts), list(texts.values()), tuple(rejected), {})
 
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from gpnet_ray.actors.cluster import connected
 from gpnet_ray.actors.settings import ResourcesConfig
+from gpnet_ray.campaign.featurised_warnings import say_warnings
 from gpnet_ray.campaign.featurising import featurise
 from gpnet_ray.campaign.latent_folder import (
     cache_key,
@@ -78,10 +79,11 @@ def featurise_into(
     start = time.monotonic()
     with connected(resources):
         tables = featurise(source, network, resources=resources, progress=progress)
+        said = say_warnings(tables, progress)
         if kept is None:
-            content = write_latents(folder, tables, rejected=source.rejected, about=about)
+            content = write_latents(folder, said, rejected=source.rejected, about=about)
         else:
-            keep_latents(kept, tables, rejected=source.rejected, about=about)
+            keep_latents(kept, said, rejected=source.rejected, about=about)
     seconds = time.monotonic() - start
     progress.line(
         f"{source.total} crystals in {seconds:.1f} s, {source.total / seconds:.0f} a second"
@@ -120,9 +122,10 @@ def predict_pool(
     columns = ["material_id", *(["mean", "sigma"] if surrogate else []), "network_prediction"]
     rejected, parts = list(source.rejected), []
     with connected(resources):
-        for table in featurise(
+        tables = featurise(
             source, network, surrogate=surrogate, resources=resources, progress=progress
-        ):
+        )
+        for table in say_warnings(tables, progress):
             good, bad = split_rejected(table)
             parts.append(good.select(columns))
             rejected += bad

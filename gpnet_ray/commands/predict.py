@@ -123,7 +123,7 @@ def _source(
     crystals = [file for file in files if holds_one_crystal(Path(file))]
     if len(crystals) == len(files):
         check_has_features("CIF and POSCAR files", state.config.global_features)
-        return structure_files([Path(file) for file in files])
+        return structure_files([Path(file) for file in files], progress=progress)
     if len(files) > 1:
         other = next(file for file in files if file not in crystals)
         raise InputError(

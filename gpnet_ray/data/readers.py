@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from gpnet_ray.data.dataset import MaterialsDataset, RejectedMaterial
 from gpnet_ray.data.folder_reader import read_folder
 from gpnet_ray.data.json_reader import read_json
+from gpnet_ray.data.parser_warnings import ParserWarnings
 from gpnet_ray.data.raw_materials import ColumnNames, RawMaterials
 from gpnet_ray.data.structure_parsing import BadStructureError, parse_structure
 from gpnet_ray.data.table_readers import read_csv, read_parquet
@@ -223,7 +223,7 @@ def _parse_all(
         raise DataError(f"on_bad_structure must be 'skip' or 'error', got {on_bad_structure!r}")
     structures: list[Structure | None] = []
     rejected: list[RejectedMaterial] = []
-    warned: Counter[str] = Counter()
+    warned = ParserWarnings()
     with progress.task("Reading crystals", total=len(raw.ids), unit="crystals") as task:
         for row, (material_id, text) in enumerate(zip(raw.ids, raw.structures, strict=True), 1):
             where = f"{raw.file}, row {row}"
@@ -241,12 +241,7 @@ def _parse_all(
                 features = {name: float(values[row - 1]) for name, values in raw.features.items()}
                 parsed.structure.properties.update(features)
                 structures.append(parsed.structure)
-                if parsed.warnings:
-                    warned[parsed.warnings[0]] += 1
+                warned.add(material_id, parsed.warnings)
             task.advance()
-    if warned:
-        text, _ = warned.most_common(1)[0]
-        progress.line(
-            f"pymatgen warned while reading {warned.total()} crystals, most often: {text[:160]}"
-        )
+    warned.say(progress)
     return structures, tuple(rejected)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -47,6 +48,14 @@ _PARSER_ERRORS = (
 )
 
 
+# pymatgen makes up elements then (H, He, …), also where the comment line names them.
+_ELEMENTS_MADE_UP = "Elements in POSCAR cannot be determined"
+
+# Keywords of CIF are the same in capitals.
+_CIF_BLOCK = re.compile(r"^\s*data_", re.MULTILINE | re.IGNORECASE)
+_CIF_SITES = re.compile(r"^\s*_atom_site_fract_x\b", re.MULTILINE | re.IGNORECASE)
+
+
 class BadStructureError(Exception):
     """A structure cannot be used; the text is ``category: detail``."""
 
@@ -70,8 +79,8 @@ def parse_structure(raw: RawStructure) -> ParsedStructure:
     Warnings of pymatgen's parsers are collected rather than printed.
 
     Raises:
-        BadStructureError: the crystal does not parse, is disordered, or holds something that is
-            not an element with Z ≤ 94.
+        BadStructureError: the crystal does not parse (also a CIF file with several, and a POSCAR file that
+            names no elements), is disordered, or holds something that is not an element with Z ≤ 94.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -84,8 +93,15 @@ def parse_structure(raw: RawStructure) -> ParsedStructure:
             raise BadStructureError(DOES_NOT_PARSE, detail[:200]) from None
         except OSError as error:
             raise BadStructureError(DOES_NOT_PARSE, str(error)) from None
+    warned = tuple(str(w.message) for w in caught)
+    if any(text.startswith(_ELEMENTS_MADE_UP) for text in warned):
+        raise BadStructureError(
+            DOES_NOT_PARSE,
+            "the POSCAR file does not say which elements its atoms are; add the line of element symbols, such as"
+            " 'Mg O', above the line of their numbers",
+        )
     _check(structure)
-    return ParsedStructure(structure, tuple(str(w.message) for w in caught))
+    return ParsedStructure(structure, warned)
 
 
 def structure_from_dict(content: Mapping[str, Any]) -> Structure:
@@ -146,14 +162,31 @@ def _structure_from(raw: RawStructure) -> Structure:
         return structure_from_dict(raw)
     if isinstance(raw, Path):
         text = raw.read_text(encoding="utf-8")
-        return Structure.from_str(text, fmt="cif" if raw.suffix.lower() == ".cif" else "poscar")
+        is_cif = raw.suffix.lower() == ".cif"
+        return _structure_of_cif(text) if is_cif else Structure.from_str(text, fmt="poscar")
     if raw is None or not raw.strip():
         raise ValueError("the structure is empty")
     if raw.lstrip().startswith("{"):
         return structure_from_dict(json.loads(raw))
     if "_cell_length_a" not in raw:
         raise ValueError(f"neither pymatgen JSON nor CIF: {raw.strip()[:40]!r}")
-    return Structure.from_str(raw, fmt="cif")
+    return _structure_of_cif(raw)
+
+
+def _structure_of_cif(text: str) -> Structure:
+    """The only crystal of a CIF file; blocks without atoms, as journals write them, count for none.
+
+    pymatgen gives the first one, and where two blocks have one name the second.
+    """
+    from pymatgen.core import Structure
+
+    blocks = _CIF_BLOCK.split(text)[1:]
+    count = sum(_CIF_SITES.search(block) is not None for block in blocks)
+    if count > 1:
+        raise BadStructureError(
+            DOES_NOT_PARSE, f"the CIF holds {count} structures; split it into one for each"
+        )
+    return Structure.from_str(text, fmt="cif")
 
 
 def _check(structure: Structure) -> None:

@@ -12,10 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from support.command_line import rock_salt, rows, write_parquet
+from support.kept_lines import KeptLines
 
 from gpnet_ray.actors.settings import ResourcesConfig
 from gpnet_ray.campaign.featurising import featurise
+from gpnet_ray.campaign.pool_build import build_pool
 from gpnet_ray.campaign.pool_sources import embedded_oxides, pool_source, structure_files
+from gpnet_ray.campaign.surrogate_use import featurise_into, predict_pool
 from gpnet_ray.config import NetworkConfig
 from gpnet_ray.data.hypothetical_oxides import hypothetical_oxides
 from gpnet_ray.data.readers import read_dataset
@@ -190,6 +193,33 @@ def test_files_of_crystals(small_ray, network, tmp_path):
     values = table.column("network_prediction").to_pylist()
     # CIF is written with eight digits.
     assert values[0] == pytest.approx(values[1], abs=1e-4)
+
+
+def test_what_pymatgen_warned_of_is_said_with_ids_wherever_crystals_are_read(
+    small_ray, network, tmp_path
+):
+    made = rows(4)
+    # The formula that a CIF states is not that of its atoms: one of them is missing.
+    made[2]["structure"] = rock_salt("Mg", 4.2).to(fmt="cif").replace("'Mg1 O1'", "'Mg1 O2'")
+    parquet = write_parquet(tmp_path / "pool.parquet", made)
+    cifs = [tmp_path / name for name in ("good.cif", "bad.cif")]
+    cifs[0].write_text(rock_salt("Mg", 4.2).to(fmt="cif"))
+    cifs[1].write_text(made[2]["structure"])
+    how = {"resources": ResourcesConfig(), "progress": KeptLines()}
+    lines = how["progress"].lines
+    for read in (
+        lambda: predict_pool(open_source(parquet), network, None, **how),
+        lambda: featurise_into(tmp_path / "latents", open_source(parquet), network, **how),
+        lambda: build_pool(tmp_path / "pool", open_source(parquet), network, **how),
+        lambda: structure_files(cifs, progress=how["progress"]),
+    ):
+        lines.clear()
+        read()
+        said = [line for line in lines if "warned" in line]
+        assert len(said) == 1
+        assert "warned of 1 crystal" in said[0]
+        assert "m-002" in said[0] or str(cifs[1]) in said[0]
+        assert "Incorrect stoichiometry: CIF={" in said[0]
 
 
 def test_the_fingerprint_is_that_of_the_content(tmp_path):

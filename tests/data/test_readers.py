@@ -27,10 +27,10 @@ from support.dataset_files import (
     write_parquet_json,
     write_records,
 )
+from support.kept_lines import KeptLines
 
 from gpnet_ray.data.readers import read_dataset
 from gpnet_ray.errors import DataError
-from gpnet_ray.progress import NullProgress
 
 
 @pytest.mark.parametrize(
@@ -189,24 +189,21 @@ def test_folder_without_list_or_with_missing_files(tmp_path, crystals, energies)
         read(root)
 
 
-def test_parser_warnings_become_one_line(tmp_path, crystals, energies):
-    class Lines(NullProgress):
-        def __init__(self) -> None:
-            self.lines: list[str] = []
-
-        def line(self, text: str) -> None:
-            self.lines.append(text)
-
+def test_parser_warnings_become_one_line_a_kind_with_the_count_and_ids(tmp_path, crystals):
     # 0.3333 is rounded to 1/3 by pymatgen's CIF parser, which warns of it for every file.
     cif = crystals["mp-5"].to(fmt="cif").replace("0.50000000", "0.3333")
-    rows = [{"material_id": f"m{i}", "structure": cif, "energy": 0.0} for i in range(5)]
+    rows = [{"material_id": f"m{i}", "structure": cif, "energy": 0.0} for i in range(9)]
+    # A crystal that lacks what its formula has is told apart from those, however few there are.
+    rows[7]["structure"] = cif.replace("'Sr1 Ti1 O3'", "'Sr1 Ti1 O4'")
     path = write_parquet(tmp_path / "d.parquet", rows)
-    progress = Lines()
+    progress = KeptLines()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         read(path, progress=progress)
-    assert len(progress.lines) == 1
-    assert "5 crystals" in progress.lines[0]
+    assert len(progress.lines) == 2
+    assert "1 crystal (m7): Incorrect stoichiometry: CIF={" in progress.lines[0]
+    assert "9 crystals (m0, m1, m2, m3, m4 and 4 more): " in progress.lines[1]
+    assert "fractional coordinates rounded" in progress.lines[1]
 
 
 @pytest.mark.skipif(
