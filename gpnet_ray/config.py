@@ -153,7 +153,10 @@ class SelectionConfig(Section):
     distance_cutoff: Positive | None = None
     """Smallest distance in the scaled latent space between two picks of a batch (``distance``)."""
     distance_cutoff_fraction: Positive = 0.1
-    """The cut-off as a share of the kernel's length scale, where ``distance_cutoff`` is ``null``."""
+    """The cut-off as a share of the kernel's length scale, where ``distance_cutoff`` is ``null``.
+
+    A fitted length scale may be far larger than the pool (docs/selection.md): then no batch keeps this distance.
+    """
 
     max_failed_share: Annotated[float, Field(gt=0, le=1)] = 0.5
     """A strategy stops with an error when more of its picks than this share could not be labelled."""

@@ -7,7 +7,10 @@ import pyarrow as pa
 
 from gpnet_ray.types import LatentArray
 
-__all__ = ["latent_column", "latent_matrix"]
+__all__ = ["NOT_FINITE", "latent_column", "latent_matrix"]
+
+NOT_FINITE = ("latent not finite", "the network gave NaN or infinity", "featurising")
+"""Category, reason and place of a material that was rejected because its latent, or what comes of it, is no number."""
 
 
 def latent_column(latents: LatentArray) -> pa.FixedSizeListArray:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import ray
 import ray.exceptions
 
+from gpnet_ray.actors.labeller import OracleRaisedError
 from gpnet_ray.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -197,10 +198,15 @@ class LabellerCrew:
         try:
             outcomes = ray.get(answer)
         except ray.exceptions.RayTaskError as error:
-            # The oracle raised; its process is as good as before.
+            # The oracle raised, or its answer cannot be sent; its process is as good as before.
             self._idle.append(errand.labeller)
             cause = error.cause
-            return errand.report(fault=f"{type(cause).__name__}: {cause}"[:LONGEST_REASON])
+            said = (
+                str(cause)
+                if isinstance(cause, OracleRaisedError)
+                else f"{type(cause).__name__}: {cause}"
+            )
+            return errand.report(fault=said[:LONGEST_REASON])
         except ray.exceptions.RayError as error:
             fault = f"its labeller was lost ({_in_short(error)})"
             self._replace(errand, fault)

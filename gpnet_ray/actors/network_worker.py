@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 from gpnet_ray.config import NetworkConfig, TrainingConfig
@@ -72,12 +72,13 @@ class NetworkWorker:
         *,
         training: TrainingConfig,
         seed: int,
+        known: Collection[str] = (),
     ) -> float:
         """Error (target's unit) of any network on what training on these crystals would hold out."""
         from gpnet_ray.gnn.validation import held_out_mae
 
         fraction = training.validation_fraction
-        return held_out_mae(state, graphs, targets, fraction=fraction, seed=seed)
+        return held_out_mae(state, graphs, targets, fraction=fraction, seed=seed, known=known)
 
     def featurize(self, state: NetworkState, graphs: CrystalGraphs) -> Iterator[FeaturizedBatch]:
         """Yield latents and predictions batch by batch, each with its ids."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import compress
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from gpnet_ray.actors.pool_graphs import graphs_of_columns, graphs_of_crystals
-from gpnet_ray.latent_columns import latent_column
+from gpnet_ray.latent_columns import NOT_FINITE, latent_column
 
 if TYPE_CHECKING:
     from gpnet_ray.campaign.surrogate import Surrogate
@@ -60,17 +62,24 @@ class PoolFeaturizer:
         """Featurise a block: ids, crystals and a column for each global feature of the network.
 
         All columns are text: ``material_id``, ``structure`` (pymatgen JSON or CIF), and the numbers. Every id of
-        the block is in exactly one row of the answer; rejected ones have a reason and nulls. Or graphs, if they are
-        given.
+        the block is in exactly one row of the answer; rejected ones, also those of which the network makes no
+        finite numbers, have a reason and nulls. Or graphs, if they are given.
         """
+        from gpnet_ray.data.dataset import RejectedMaterial
+
         graphs_of = graphs_of_columns if self._graphs_given else graphs_of_crystals
         ids, graphs, rejected, warned = graphs_of(block, self._network)
         _, latents, predictions = self._featurizer.featurize(graphs)
+        # A global feature beyond float32 is enough. The Gaussian process refuses whole blocks with such a row.
+        usable = np.isfinite(latents).all(axis=1) & np.isfinite(predictions)
+        rejected += tuple(RejectedMaterial(i, *NOT_FINITE) for i in compress(graphs.ids, ~usable))
+        names = list(compress(graphs.ids, usable))
+        latents, predictions = latents[usable], predictions[usable]
         values: dict[str, pa.Array] = {
-            "material_id": pa.array(graphs.ids, pa.string()),
+            "material_id": pa.array(names, pa.string()),
             "latent": latent_column(latents),
             "network_prediction": pa.array(predictions),
-            "warnings": pa.array([warned.get(i) for i in graphs.ids], pa.list_(pa.string())),
+            "warnings": pa.array([warned.get(name) for name in names], pa.list_(pa.string())),
         }
         if self._surrogate is not None:
             mean, sigma = self._posterior.predict(self._surrogate.scaler.transform(latents))

@@ -35,6 +35,7 @@ class Pick:
     outcome: LabelOutcome
     mean: float | None = None
     network: int = 0
+    asked_radius: float | None = None
 
 
 @dataclass(frozen=True)

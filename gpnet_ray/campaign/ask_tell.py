@@ -97,7 +97,7 @@ class AskTellCampaign:
             ClusterError: the cluster does not give what was asked for.
         """
         folder, progress = AskTellFolder(Path(run_dir)), progress or NullProgress()
-        config, initial = with_pretrained(settled(config or Config()))
+        config, initial = with_pretrained(settled(config or Config()), progress)
         start = Start(labelled, pool, n_test, network, initial)
         with ray_errors_explained(f"The campaign has not begun; {BEGIN_AGAIN}"):
             set_up(folder, start, config, overwrite=overwrite, progress=progress)

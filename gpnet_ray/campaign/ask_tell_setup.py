@@ -17,6 +17,8 @@ from gpnet_ray.actors.cluster import connected, kill_actors, remote_class
 from gpnet_ray.actors.gp_worker import GpWorker
 from gpnet_ray.actors.placement import Placement, reserved
 from gpnet_ray.campaign.ask_tell_folder import UNUSED_SECTIONS, AskTellFolder
+from gpnet_ray.campaign.begun_from import say_of_run
+from gpnet_ray.campaign.foresight import check_latents
 from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.machine import versions
 from gpnet_ray.campaign.preparation import Problem, check_network, screen, values_of
@@ -25,6 +27,7 @@ from gpnet_ray.campaign.surrogate import gp_content
 from gpnet_ray.campaign.tables import history_table, latents_table, reference_table
 from gpnet_ray.config import Config
 from gpnet_ray.data.dataset import MaterialsDataset, name_some
+from gpnet_ray.data.splits import take_whole_crystals
 from gpnet_ray.errors import InputError
 from gpnet_ray.gnn.network_state import NetworkState
 from gpnet_ray.gp.scaling import LatentScaler
@@ -160,6 +163,8 @@ def set_up(
     pool = tuple(i for i in start.pool.ids if i in set(problem.dataset.ids))
     if not pool:
         raise InputError(f"{start.pool.source}: no candidate has a usable crystal; give others")
+    check_latents(len(train), config)
+    say_of_run(start.network or start.initial, problem.graphs, tuple(test), pool, progress)
     # A campaign outlives the cluster on which it began.
     folder.begin(with_address(config, None), overwrite=overwrite)
     try:
@@ -229,10 +234,15 @@ def _split(
     label_of = {i: y for i, y in zip(labelled.ids, targets, strict=True) if i in usable}
     ordered = sorted(label_of)
     generator(config.seed, "split").shuffle(ordered)
-    test, train = sorted(ordered[: start.n_test]), sorted(ordered[start.n_test :])
+    taken = set(take_whole_crystals(ordered, start.n_test, problem.graphs.crystal_of()))
+    if start.n_test and not taken:
+        raise InputError(
+            f"every crystal stands in more than {start.n_test} rows, which are all test rows or none is; raise --test"
+        )
+    test, train = sorted(taken), sorted(set(ordered) - taken)
     if len(train) < FEWEST_LABELS:
         raise InputError(
-            f"{len(label_of)} usable labelled rows less {start.n_test} test rows leave {len(train)} to"
+            f"{len(label_of)} usable labelled rows less {len(test)} test rows leave {len(train)} to"
             f" learn from, and at least {FEWEST_LABELS} are needed; label more at random, or lower --test"
         )
     return {i: label_of[i] for i in train}, {i: label_of[i] for i in test}

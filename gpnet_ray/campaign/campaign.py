@@ -16,7 +16,9 @@ from gpnet_ray.actors.placement import reserved
 from gpnet_ray.campaign.arm import Arm
 from gpnet_ray.campaign.arm_record import ArmResult
 from gpnet_ray.campaign.ask_tell import AskTellCampaign
+from gpnet_ray.campaign.begun_from import say_of_run
 from gpnet_ray.campaign.context import RunContext
+from gpnet_ray.campaign.foresight import check_latents
 from gpnet_ray.campaign.identity import holds_anything, open_run, run_identity
 from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.labels import open_desk, true_values
@@ -108,7 +110,7 @@ class Campaign:
             InputError: the dataset has no targets and no oracle is given, or both, or their units
                 differ, or the settings name another oracle than the table and none is given; the network was trained for another target or with other settings.
         """
-        config, initial = with_pretrained(config or Config())
+        config, initial = with_pretrained(config or Config(), progress)
         check_oracle(dataset, oracle, config)
         if network is not None:
             check_network(network, dataset, config)
@@ -151,6 +153,7 @@ class Campaign:
             problem = screen(self._dataset, context.config, context.progress)
         split = self._given_split(problem)
         check_pool_is_large_enough(problem, context.config, split)
+        check_latents(len(split.train) if split else context.config.split.n_train, context.config)
         identity = run_identity(problem, context, split, self._network)
         storage, notify = context.config.storage, context.progress.line
         with stored_run(
@@ -198,6 +201,8 @@ class Campaign:
         split = self._read_or_draw_split(problem)
         if self._network is None and context.initial is None:
             check_features_vary(problem, split, context.config)
+        begun_from = self._network or context.initial
+        say_of_run(begun_from, problem.graphs, split.test, split.pool, context.progress)
         write_about(context, problem, split)
         reference, without_label = true_values(context, problem, split, desk)
         if without_label:

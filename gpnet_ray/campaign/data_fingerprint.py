@@ -6,21 +6,12 @@ the processor (its width of vectors); a run has to be gone on with on another ma
 
 from __future__ import annotations
 
-from hashlib import sha256
-
-import numpy as np
-import numpy.typing as npt
-from pymatgen.core import Structure
-
 from gpnet_ray.campaign.preparation import Problem
+from gpnet_ray.data.crystal_hash import crystal_parts, hash_parts
 
 __all__ = ["DataFingerprint", "data_fingerprint"]
 
 _KIND = "crystals"
-_GRID = 1e-6
-"""Lattice vectors (Å) and fractional coordinates are the same where they fall into the same cell of a grid."""
-_OFFSET = 0.3718281828
-"""Where a cell begins: files hold short decimals, and none of these lies on such an edge."""
 
 
 class DataFingerprint(str):
@@ -55,7 +46,7 @@ def data_fingerprint(problem: Problem) -> DataFingerprint:
     ids = "\n".join(dataset.ids).encode()
     targets = b"" if dataset.targets is None else dataset.targets
     state = (graphs.state,) if graphs.global_features else ()
-    crystals = (part for structure in dataset.structures for part in _crystal(structure))
+    crystals = (part for structure in dataset.structures for part in crystal_parts(structure))
     bonds = (
         graphs.atomic_numbers,
         graphs.atom_offsets,
@@ -63,24 +54,5 @@ def data_fingerprint(problem: Problem) -> DataFingerprint:
         graphs.bond_targets,
         graphs.bond_lengths_angstrom,
     )
-    content = f"{_KIND}-{_hash(ids, *crystals, targets, *state)}"
-    return DataFingerprint(content, of_bonds=_hash(ids, *bonds, targets, *state))
-
-
-def _crystal(structure: Structure) -> tuple[bytes | npt.NDArray[np.int64], ...]:
-    species = " ".join(site.species_string for site in structure).encode()
-    # A coordinate of 1 - 1e-16 is one of 0.
-    places = _cells(structure.frac_coords) % round(1 / _GRID)
-    return species, _cells(structure.lattice.matrix), places
-
-
-def _cells(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    return np.floor(numbers / _GRID + _OFFSET).astype(np.int64)
-
-
-def _hash(*parts: bytes | npt.NDArray[np.generic]) -> str:
-    digest = sha256()
-    for part in parts:
-        digest.update(part if isinstance(part, bytes) else np.ascontiguousarray(part).tobytes())
-        digest.update(b"|")
-    return digest.hexdigest()[:16]
+    content = f"{_KIND}-{hash_parts(ids, *crystals, targets, *state)}"
+    return DataFingerprint(content, of_bonds=hash_parts(ids, *bonds, targets, *state))

@@ -97,7 +97,10 @@ class RunHistory:
                 self.faults[event["for"], event["ids"][0]] += 1
         elif kind == "cycle":
             self.cycles.setdefault(event["strategy"], {})[event["cycle"]] = PlannedCycle(
-                tuple(event["ids"]), tuple(event["sigmas"]), event["radius"]
+                tuple(event["ids"]),
+                tuple(event["sigmas"]),
+                event["radius"],
+                event.get("asked_radius"),  # not in journals of before
             )
         elif kind == "network":
             self.network = event["fingerprint"]

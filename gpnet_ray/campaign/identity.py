@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from gpnet_ray.campaign.context import RunContext
 from gpnet_ray.campaign.data_fingerprint import DataFingerprint, data_fingerprint
@@ -15,6 +16,7 @@ from gpnet_ray.campaign.history import PURPOSES, RunHistory
 from gpnet_ray.campaign.journal import Event, Journal, read_journal
 from gpnet_ray.campaign.machine import versions
 from gpnet_ray.campaign.preparation import Problem
+from gpnet_ray.campaign.telemetry_standing import RUN_ID_DIGITS
 from gpnet_ray.data.splits import Split
 from gpnet_ray.errors import RunFolderError
 from gpnet_ray.gnn.network_state import NetworkState
@@ -69,6 +71,8 @@ def open_run(
     if not journal.events:
         command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
         event = {
+            # Of two runs that the same command begins in the same second, too.
+            "run_id": uuid4().hex[:RUN_ID_DIGITS],
             "identity": identity,
             "versions": versions(),
             "started": started,
@@ -132,7 +136,8 @@ def check_same(folder: Path, known: Mapping[str, Any], identity: Mapping[str, An
     Raises:
         RunFolderError: says what differs.
     """
-    keys = sorted({*known, *identity})
+    # Journaled picks are taken as they were: what scores the next ones may be more exact.
+    keys = sorted({*known, *identity} - {"gp.columns_dtype"})
     differ = [k for k in keys if not _is_same(known.get(k), identity.get(k))]
     if differ:
         listing = "; ".join(f"{k}: {known.get(k)} then, {identity.get(k)} now" for k in differ[:8])

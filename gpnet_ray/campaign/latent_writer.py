@@ -25,7 +25,7 @@ from gpnet_ray.campaign.rejected import REJECTED_COLUMNS, none_usable, rejected_
 from gpnet_ray.data.dataset import RejectedMaterial
 from gpnet_ray.data.pool_folder import BUILDING, FORMAT, MANIFEST, VERSION
 from gpnet_ray.errors import DataError, RunFolderError
-from gpnet_ray.latent_columns import latent_matrix
+from gpnet_ray.latent_columns import NOT_FINITE, latent_matrix
 from gpnet_ray.types import BoolArray
 
 __all__ = [
@@ -45,7 +45,6 @@ ROWS_PER_FILE = 65_536
 COLUMNS = ["material_id", "latent", "network_prediction"]
 # What id_text takes away at the ends of an id, and nothing at all.
 NO_ID = r"^$|^[\p{Cc}\p{Z}]|[\p{Cc}\p{Z}]$"
-NOT_FINITE = ("latent not finite", "the network gave NaN or infinity", "featurising")
 
 
 @dataclass(frozen=True, eq=False)

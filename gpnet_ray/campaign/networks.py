@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gpnet_ray.campaign.arm_record import ArmRecord, Retraining
+from gpnet_ray.campaign.begun_from import rows_known
 from gpnet_ray.campaign.context import RunContext
 from gpnet_ray.campaign.history import FIRST_NETWORK, NetworkKey
 from gpnet_ray.campaign.journal import Journal
@@ -154,8 +155,10 @@ class Networks:
             stage, files, labels, initial=initial, training=training, title=title
         )
         graphs, targets = self._train_set(labels)
+        # Where the user's network had learned from some of what this training holds out.
+        known = rows_known(previous.network, graphs)
         old_mae, new_mae = (
-            stage.validation_mae(state, graphs, targets, training=training)
+            stage.validation_mae(state, graphs, targets, training=training, known=known)
             for state in (previous.network, new)
         )
         kept = new if new_mae < old_mae else previous.network

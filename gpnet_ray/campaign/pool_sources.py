@@ -6,6 +6,7 @@ neither is ever in memory as a whole. The smaller formats are read whole first.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -43,6 +44,7 @@ EMBEDDED = "hypothetical-oxides"
 
 ROWS_PER_BLOCK = 512
 STRUCTURE_SUFFIXES = (".cif", ".poscar", ".vasp")
+TABLE_SUFFIXES = (".parquet", ".pq", ".csv", ".json", ".gz")
 CAST_AS_PYTHON = (
     pa.types.is_string,
     pa.types.is_large_string,
@@ -143,9 +145,11 @@ def embedded_oxides(count: int, *, seed: int) -> PoolSource:
 
 
 def holds_one_crystal(file: Path) -> bool:
-    """Whether a file's name says that it is a CIF or POSCAR file."""
-    stem = file.name.upper()
-    return file.suffix.lower() in STRUCTURE_SUFFIXES or stem.startswith(("POSCAR", "CONTCAR"))
+    """Whether a file's name says that it is a CIF or POSCAR file; folders and tables are none whatever their names."""
+    suffix = file.suffix.lower()
+    if suffix in TABLE_SUFFIXES or file.is_dir():
+        return False
+    return suffix in STRUCTURE_SUFFIXES or file.name.upper().startswith(("POSCAR", "CONTCAR"))
 
 
 def structure_files(files: Sequence[Path], *, progress: Progress | None = None) -> PoolSource:
@@ -233,7 +237,10 @@ def _check_ids(file: pq.ParquetFile, column: str, *, where: str) -> None:
         for batch in file.iter_batches(columns=[column]):
             yield _id_texts(batch.column(0))
 
-    is_missing = any(pc.any(pc.equal(ids, "")).as_py() for ids in columns())
+    try:
+        is_missing = any(pc.any(pc.equal(ids, "")).as_py() for ids in columns())
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
     if is_missing or repeated_ids(columns):
         check_unique_ids([name for ids in columns() for name in ids.to_pylist()], where=where)
 
@@ -262,7 +269,8 @@ def _read_row_groups(part: pa.Table, path: str, columns: ColumnNames) -> Iterato
             ids = _id_texts(rows.column(columns.material_id)).to_pylist()
             # As they are: what is no number is named when the crystal is rejected.
             features = {name: rows.column(name).to_pylist() for name in columns.global_features}
-            yield _block(ids, rows.column(columns.structure).to_pylist(), features)
+            texts = [_crystal_text(value) for value in rows.column(columns.structure).to_pylist()]
+            yield _block(ids, texts, features)
 
 
 def _in_memory(
@@ -287,10 +295,20 @@ def _in_memory(
 
 
 def _block(
-    ids: Sequence[str], texts: Sequence[str], features: Mapping[str, Sequence[object]]
+    ids: Sequence[str], texts: Sequence[str | None], features: Mapping[str, Sequence[object]]
 ) -> pa.Table:
     columns = {"material_id": pa.array(ids, pa.string()), "structure": pa.array(texts, pa.string())}
     return pa.table(columns | {name: _as_text(values) for name, values in features.items()})
+
+
+def _crystal_text(value: object) -> str | None:
+    """What a Parquet file has as a crystal, as text; what is none is named when it is read as one."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    # A struct. Site properties that JSON has not, such as dates, are none that a network reads.
+    return json.dumps(value, default=repr)
 
 
 def _as_text(values: Sequence[object]) -> pa.Array:

@@ -280,7 +280,8 @@ def check_features_vary(problem: Problem, split: Split, config: Config) -> None:
         InputError: a feature is the same for all crystals that the network would be trained on.
     """
     fraction = config.training.validation_fraction
-    ids, _ = hold_out(split.train, fraction=fraction, seed=training_seed(config))
+    seed, crystals = training_seed(config), problem.graphs.crystal_of()
+    ids, _ = hold_out(split.train, fraction=fraction, seed=seed, crystals=crystals)
     StateScaling.fit(problem.graphs.select(ids).state, config.network.global_features)
 
 
@@ -316,12 +317,13 @@ def check_pool_is_large_enough(
 
 
 def split_problem(problem: Problem, config: Config) -> Split:
-    """Split by ids, seeded."""
+    """Split by ids, seeded; rows of one crystal are all test rows or none is."""
     return make_split(
         problem.dataset.ids,
         n_train=config.split.n_train,
         n_test=config.split.n_test,
         seed=config.seed,
+        crystals=problem.graphs.crystal_of(),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ import ray
 from gpnet_ray.actors.cluster import LOST, kill_actors, remote_class
 from gpnet_ray.actors.network_worker import NetworkWorker
 from gpnet_ray.actors.placement import Placement
+from gpnet_ray.campaign.begun_from import held_out_warning, rows_known
 from gpnet_ray.campaign.preparation import training_seed
 from gpnet_ray.campaign.tensorboard import TensorBoardCurves
 from gpnet_ray.config import Config, TrainingConfig
@@ -164,7 +165,11 @@ class NetworkStage:
             )
             task.advance(len(history))
             record.append(lambda epoch: task.advance(note=_epoch_note(epoch, unit)))
-            return _follow(stream, record, checkpoint), history
+            state = _follow(stream, record, checkpoint)
+        warning = held_out_warning(rows_known(initial, graphs), state.held_out_ids)
+        if warning:
+            self._progress.line(f"Warning: {warning}")
+        return state, history
 
     def validation_mae(
         self,
@@ -173,14 +178,23 @@ class NetworkStage:
         targets: FloatArray,
         *,
         training: TrainingConfig | None = None,
+        known: Collection[str] = (),
     ) -> float:
-        """Error (target's unit) of any network on what training on these crystals holds out."""
+        """Error (target's unit) of any network on what training on these crystals holds out.
+
+        ``known``: ids that one of the networks was trained on, which do not judge where others do.
+        """
         settings = training or self._config.training
         return self._surviving(
             lambda: float(
                 ray.get(
                     self._worker.validation_mae.remote(
-                        state, graphs, targets, training=settings, seed=self.training_seed
+                        state,
+                        graphs,
+                        targets,
+                        training=settings,
+                        seed=self.training_seed,
+                        known=known,
                     )
                 )
             )

@@ -255,7 +255,14 @@ class Stretch:
     ) -> None:
         """Take the outcomes of finished cycles into the GP, the shards and the metrics."""
         picks = [
-            Pick(done + number, sigma, cycle.radius, outcomes[i], network=self._start.network)
+            Pick(
+                done + number,
+                sigma,
+                cycle.radius,
+                outcomes[i],
+                network=self._start.network,
+                asked_radius=cycle.asked_radius,
+            )
             for number, cycle in enumerate(finished, start=1)
             for i, sigma in zip(cycle.ids, cycle.sigmas, strict=True)
         ]

@@ -35,6 +35,7 @@ def cycle_event(strategy: str, number: int, cycle: PlannedCycle, *, fingerprint:
         "ids": list(cycle.ids),
         "sigmas": list(cycle.sigmas),
         "radius": cycle.radius,
+        "asked_radius": cycle.asked_radius,
     }
 
 

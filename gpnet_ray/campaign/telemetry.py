@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 from prometheus_client.parser import text_string_to_metric_families
@@ -28,6 +28,7 @@ __all__ = [
     "METRICS",
     "JournalWithMetrics",
     "Metric",
+    "RunTags",
     "Telemetry",
     "figures_of_cluster",
     "read_metrics",
@@ -68,6 +69,21 @@ METRICS = (
     Metric("bytes_per_cycle", "Bytes that they answered with, in the last round"),
 )
 
+
+class RunTags(NamedTuple):
+    """The tags of all metrics of a run, by which they are told from those of others.
+
+    Attributes:
+        run: Name of its folder, which others may have too: all repeats have a ``seed-0``.
+        run_id: :attr:`Standing.run_id`; empty for drivers of before it was there.
+        unit: Unit of the target.
+    """
+
+    run: str
+    run_id: str
+    unit: str
+
+
 OF_ARMS = {one.name for one in fields(ArmFigures)}
 
 
@@ -83,17 +99,17 @@ class Telemetry:
         """Begin to follow.
 
         Args:
-            run: Name of the run, the tag of all its metrics.
-            unit: Unit of the target, another tag.
+            run: Name of the run's folder.
+            unit: Unit of the target.
         """
-        self._tags = {"run": run, "unit": unit}
+        self._run, self._unit = run, unit
         self._standing = Standing()
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep_setting, name="metrics", daemon=True)
         self._gauges: dict[str, Gauge] = {}
         for metric in METRICS:
-            tags = (*self._tags, *(("strategy",) if metric.field in OF_ARMS else ()))
+            tags = (*RunTags._fields, *(("strategy",) if metric.field in OF_ARMS else ()))
             self._gauges[metric.field] = Gauge(metric.name, metric.description, tag_keys=tags)
 
     def __enter__(self) -> Telemetry:
@@ -119,10 +135,13 @@ class Telemetry:
         while True:
             ended = self._ended.wait(EVERY_SECONDS)
             with self._lock:
-                figures = self._standing.figures()
-            self._set(figures, self._tags)
-            for strategy, arm in figures.arms.items():
-                self._set(arm, {**self._tags, "strategy": strategy})
+                figures, run_id = self._standing.figures(), self._standing.run_id
+            # Before its journal begins nobody could say whose numbers these are, and all are 0.
+            if run_id is not None:
+                tags = RunTags(self._run, run_id, self._unit)._asdict()
+                self._set(figures, tags)
+                for strategy, arm in figures.arms.items():
+                    self._set(arm, {**tags, "strategy": strategy})
             if ended:
                 return
 
@@ -148,15 +167,16 @@ class JournalWithMetrics(Journal):
         self._telemetry.take(*events)
 
 
-def read_metrics(text: str) -> dict[tuple[str, str], RunFigures]:
-    """Read what a Prometheus endpoint says about runs, by name of the run and unit."""
+def read_metrics(text: str) -> dict[RunTags, RunFigures]:
+    """Read what a Prometheus endpoint says about runs."""
     of_field = {PREFIX + metric.name: metric.field for metric in METRICS}
-    runs: dict[tuple[str, str], dict[str, float]] = {}
-    arms: dict[tuple[str, str], dict[str, dict[str, float]]] = {}
+    runs: dict[RunTags, dict[str, float]] = {}
+    arms: dict[RunTags, dict[str, dict[str, float]]] = {}
     for sample in _samples(text):
         if sample.name not in of_field:
             continue
-        key = (sample.labels["run"], sample.labels["unit"])
+        # A label that is not there is an empty one, as for Prometheus.
+        key = RunTags(*(sample.labels.get(tag, "") for tag in RunTags._fields))
         strategy = sample.labels.get("strategy")
         numbers = runs.setdefault(key, {})
         if strategy:
@@ -176,13 +196,13 @@ def _samples(text: str) -> Iterable[Sample]:
         yield from family.samples
 
 
-def figures_of_cluster() -> Mapping[tuple[str, str], RunFigures]:
+def figures_of_cluster() -> Mapping[RunTags, RunFigures]:
     """Ask every node of the cluster that this process is connected to about the runs that go on.
 
     Raises:
         ClusterError: a node does not answer.
     """
-    found: dict[tuple[str, str], RunFigures] = {}
+    found: dict[RunTags, RunFigures] = {}
     for node in ray.nodes():
         if node["Alive"]:
             address = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any
 
 from gpnet_ray.campaign.history import RunHistory
 
-__all__ = ["ArmFigures", "RunFigures", "Standing"]
+__all__ = ["RUN_ID_DIGITS", "ArmFigures", "RunFigures", "Standing"]
+
+RUN_ID_DIGITS = 8
+"""Hexadecimal digits that tell the runs of one name apart."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,18 @@ class Standing:
             measured = {key: event[key] for key in ("largest_sigma", "test_mae")}
             self._rounds[event["strategy"]] = {**self._rounds[event["strategy"]], **measured}
         self.finished = event["event"] == "finished"
+
+    @property
+    def run_id(self) -> str | None:
+        """What tells the run from others of its name, on whatever machine it goes on; ``None`` before it begins."""
+        run = self._history.run
+        if run is None:
+            return None
+        if "run_id" in run:
+            return str(run["run_id"])
+        # A journal of before runs had one. Its settings, data, command and second are as good.
+        content = {key: value for key, value in run.items() if key != "number"}
+        return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:RUN_ID_DIGITS]
 
     @property
     def timings(self) -> Mapping[str, float]:

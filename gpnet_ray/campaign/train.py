@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import ray
 
 from gpnet_ray.actors.cluster import connected, kill_actors, remote_class
 from gpnet_ray.actors.gp_worker import GpWorker
 from gpnet_ray.actors.placement import Placement, reserved
+from gpnet_ray.campaign.begun_from import say_of_training
+from gpnet_ray.campaign.foresight import check_latents, warn_of_memory
 from gpnet_ray.campaign.preparation import Problem, screen
 from gpnet_ray.campaign.pretraining import with_pretrained
 from gpnet_ray.campaign.stages import NetworkStage
@@ -26,7 +29,13 @@ if TYPE_CHECKING:
     from gpnet_ray.gnn.records import EpochRecord
     from gpnet_ray.gp.fit_records import FitResult
 
-__all__ = ["TrainedSurrogate", "train_network", "train_surrogate"]
+__all__ = ["Keep", "TrainedSurrogate", "train_network", "train_surrogate"]
+
+
+Keep: TypeAlias = Callable[
+    [NetworkState, Sequence["EpochRecord"], Sequence[RejectedMaterial]], None
+]
+"""Puts the trained network where it is safe, with a record an epoch and the materials that were left out."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +60,9 @@ def train_network(
     Raises:
         InputError: the dataset has no targets.
     """
-    config, initial = with_pretrained(config or Config())
     progress = progress or NullProgress()
+    config, initial = with_pretrained(config or Config(), progress)
+    say_of_training(initial, progress)
     problem, targets = _labelled(dataset, config, progress)
     with (
         connected(config.resources),
@@ -64,7 +74,11 @@ def train_network(
 
 
 def train_surrogate(
-    dataset: MaterialsDataset, config: Config | None = None, *, progress: Progress | None = None
+    dataset: MaterialsDataset,
+    config: Config | None = None,
+    *,
+    progress: Progress | None = None,
+    keep: Keep | None = None,
 ) -> TrainedSurrogate:
     """Train a MEGNet on all rows of a dataset and fit the Gaussian process to its latents.
 
@@ -75,16 +89,22 @@ def train_surrogate(
         dataset: Labelled crystals.
         config: Its ``network``, ``training``, ``gp``, ``resources`` and ``seed`` are used.
         progress: Where progress is shown; nowhere where left out.
+        keep: Called as soon as the network is trained, so that it is not lost with what comes after it.
 
     Raises:
-        InputError: the dataset has no targets.
+        InputError: the dataset has no targets, or the latents will be too few or too narrow for the projection.
     """
-    config, initial = with_pretrained(config or Config())
     progress = progress or NullProgress()
+    config, initial = with_pretrained(config or Config(), progress)
+    say_of_training(initial, progress)
     problem, targets = _labelled(dataset, config, progress)
+    check_latents(len(targets), config)
     with connected(config.resources), reserved(config.resources, most_shards=0) as place:
+        warn_of_memory(len(targets), progress)
         with NetworkStage(config, progress, place) as stage:
             state, history = _train(stage, problem, targets, initial)
+            if keep is not None:
+                keep(state, history, problem.rejected)
             latents = stage.featurize(state, problem.graphs)
         scaler = LatentScaler.fit(
             latents.latents, config.gp.latent_scaling, projection=config.gp.latent_projection

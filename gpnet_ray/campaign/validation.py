@@ -14,7 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gpnet_ray.actors.cluster import connected
+from gpnet_ray.campaign.begun_from import first_network_of_validation
 from gpnet_ray.campaign.data_fingerprint import data_fingerprint
+from gpnet_ray.campaign.foresight import check_latents, warn_of_memory
 from gpnet_ray.campaign.identity import check_same
 from gpnet_ray.campaign.journal import Journal
 from gpnet_ray.campaign.machine import machine, versions
@@ -95,8 +97,8 @@ def validate(
             few rows.
         RunFolderError: the folder is occupied, damaged, or of other settings or data.
     """
-    config, initial = with_pretrained(config or Config())
     progress = progress or NullProgress()
+    config, initial = with_pretrained(config or Config(), progress)
     given = (datasets,) if isinstance(datasets, MaterialsDataset) else tuple(datasets)
     _check_one_set_of_materials(given, config)
     held_out = HeldOut.chosen(folds, n_test=n_test, n_train=n_train)
@@ -104,9 +106,14 @@ def validate(
     folder.check_free(resume=resume, overwrite=overwrite)
     draw_folds(given[0].ids, held_out, seed=config.seed)  # before graphs are built for nothing
     problems = _problems(given, config, progress)
-    drawn = draw_folds(problems[0].dataset.ids, held_out, seed=config.seed)
+    crystals = problems[0].graphs.crystal_of()
+    ids = problems[0].dataset.ids
+    drawn = draw_folds(ids, held_out, seed=config.seed, crystals=crystals)
+    sizes = [len(fold.train) for fold in drawn]
+    check_latents(min(sizes), config)
     work = _Validation(config, initial, held_out, problems, drawn, folder, progress)
     with connected(config.resources), ray_errors_explained(GO_ON):
+        warn_of_memory(max(sizes), progress)
         if not resume:
             folder.create(config, overwrite=overwrite)
         try:
@@ -176,6 +183,10 @@ class _Validation:
         if self.problems[0].rejected:
             summary = rejected_summary(self.problems[0].rejected)
             self.progress.line(f"{len(self.problems[0].rejected)} rejected: {summary}")
+        held_out = [name for fold in self.drawn for name in fold.test]
+        first_network = first_network_of_validation(
+            self.initial, self.problems[0].graphs, held_out, self.progress
+        )
         records = self.folder.finished_folds(journal.events)
         if records:
             self.progress.line(f"Going on with {self.folder.path}: {len(records)} folds are done")
@@ -183,7 +194,7 @@ class _Validation:
             record = self._keep(finished)
             journal.append(record.event())
             records[record.key] = record
-        return self._conclude(records, begun)
+        return self._conclude(records, begun, first_network)
 
     def _begin(self, journal: Journal) -> Mapping[str, Any]:
         """Begin the journal, or check that what is in it is of the same settings and data."""
@@ -211,6 +222,9 @@ class _Validation:
             "test rows": held_out.n_test,
             "pretrained network": None if initial is None else initial.fingerprint(),
         }
+        if self.problems[0].graphs.crystals:
+            # Folds of earlier versions parted the rows of a crystal.
+            identity["held out together"] = "all rows of a crystal"
         for problem in self.problems:
             target, unit = problem.dataset.target, problem.dataset.unit
             identity[f"data (ids, crystals, {target} in {unit})"] = data_fingerprint(problem)
@@ -243,20 +257,24 @@ class _Validation:
             n_train=finished.n_train,
             n_test=len(predicted.ids),
             epochs=len(finished.history),
-            validation_mae=min(record.validation_mae for record in finished.history),
+            validation_mae=predicted.kept.validation_mae,
             hyperparameters=predicted.hyperparameters.to_json(),
             recalibration=predicted.recalibration.to_json(),
             warnings=predicted.warnings,
             seconds=round(predicted.seconds, 3),
             file=file,
             sha256=digest,
+            best_epoch=predicted.kept.epoch,
         )
 
     def _dataset(self, target: str) -> MaterialsDataset:
         return next(p.dataset for p in self.problems if p.dataset.target == target)
 
     def _conclude(
-        self, records: Mapping[FoldKey, FoldRecord], begun: Mapping[str, Any]
+        self,
+        records: Mapping[FoldKey, FoldRecord],
+        begun: Mapping[str, Any],
+        first_network: Mapping[str, Any] | None,
     ) -> ValidationResult:
         """Write all predictions and the summary, from the files of the folds."""
         tables, targets = [], []
@@ -278,6 +296,7 @@ class _Validation:
                 "n_train": self.held_out.n_train,
                 "n_test": self.held_out.n_test,
             },
+            "first_network": first_network,
             "n_materials": len(first),
             "n_rejected": len(self.problems[0].rejected),
             "targets": targets,

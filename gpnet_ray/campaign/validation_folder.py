@@ -33,13 +33,15 @@ class FoldRecord:
         n_train: Rows that were learned from.
         n_test: Rows that were held out.
         epochs: Epochs of the network's training.
-        validation_mae: Smallest error on what training itself held out of the train rows, target's unit.
+        validation_mae: Error of the kept network on what training itself held out of the train rows, target's unit.
         hyperparameters: Of the Gaussian process, as JSON.
         recalibration: Of its σ, as JSON.
         warnings: Of their fit.
         seconds: Wall time.
         file: Its predictions, seen from the folder.
         sha256: Of that file.
+        best_epoch: The epoch whose weights were kept; 0: those that training began from; ``None``: written before that
+            was noted.
     """
 
     target: str
@@ -54,6 +56,7 @@ class FoldRecord:
     seconds: float
     file: str
     sha256: str
+    best_epoch: int | None = None
 
     @property
     def key(self) -> FoldKey:
@@ -67,7 +70,7 @@ class FoldRecord:
     @classmethod
     def of(cls, event: Mapping[str, Any]) -> FoldRecord:
         """Read an event of the journal back."""
-        fields = {field.name: event[field.name] for field in dataclasses.fields(cls)}
+        fields = {f.name: event[f.name] for f in dataclasses.fields(cls) if f.name in event}
         return cls(**{**fields, "warnings": tuple(event["warnings"])})
 
 

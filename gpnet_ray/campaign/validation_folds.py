@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gpnet_ray.data.dataset import check_unique_ids
+from gpnet_ray.data.splits import take_whole_crystals
 from gpnet_ray.errors import InputError
 from gpnet_ray.seeds import generator
 
@@ -78,19 +79,27 @@ class Fold:
     test: tuple[str, ...]
 
 
-def draw_folds(ids: Sequence[str], held_out: HeldOut, *, seed: int) -> tuple[Fold, ...]:
+def draw_folds(
+    ids: Sequence[str],
+    held_out: HeldOut,
+    *,
+    seed: int,
+    crystals: Mapping[str, str] | None = None,
+) -> tuple[Fold, ...]:
     """Draw what is held out, at random; the same ids in any order give the same folds.
 
     The one split holds out and learns from what a campaign with this seed and these numbers does; folds
-    differ in size by at most one.
+    differ in size by at most one. Where one crystal is several rows, all of them are in one fold, or held out together:
+    then folds differ by a crystal's rows, and one split may hold out fewer rows than it was told.
 
     Args:
         ids: All rows, distinct.
         held_out: How many folds, or how large a split.
         seed: The seed of the configuration.
+        crystals: What the crystal of each id is known by; ``None``: each id is one of its own.
 
     Raises:
-        InputError: more folds, train or test rows than there are rows for.
+        InputError: more folds, train or test rows than there are rows or crystals for.
         DataError: duplicate ids.
     """
     check_unique_ids(ids, where="validation")
@@ -101,16 +110,43 @@ def draw_folds(ids: Sequence[str], held_out: HeldOut, *, seed: int) -> tuple[Fol
         n_test = held_out.n_test or 0
         n_train = n - n_test if held_out.n_train is None else held_out.n_train
         _check_rows(n, n_train, n_test)
-        train, test = drawn[:n_train], drawn[n_train : n_train + n_test]
+        test = take_whole_crystals(drawn[n_train:] + drawn[:n_train], n_test, crystals)
+        if len(test) < FEWEST_TEST:
+            raise InputError(
+                f"--test {n_test} holds out {len(test)} rows, since all rows of a crystal are held out or none is, and"
+                f" at least {FEWEST_TEST} are needed; raise --test"
+            )
+        rest = [name for name in drawn if name not in set(test)]
+        train = rest if held_out.n_train is None else rest[:n_train]
         return (Fold(1, tuple(sorted(train)), tuple(sorted(test))),)
     k = held_out.folds
     _check_folds(n, k)
     drawn = [ordered[row] for row in generator(seed, "folds").permutation(n)]
-    parts = [set(drawn[number::k]) for number in range(k)]
+    parts = _parts(drawn, k, crystals)
     return tuple(
         Fold(number, tuple(i for i in ordered if i not in part), tuple(sorted(part)))
         for number, part in enumerate(parts, start=1)
     )
+
+
+def _parts(
+    drawn: Sequence[str], k: int, crystals: Mapping[str, str] | None
+) -> tuple[frozenset[str], ...]:
+    """Deal crystals out in the order in which they were drawn, each to the smallest part."""
+    rows: dict[str, list[str]] = {}
+    for name in drawn:
+        rows.setdefault(name if crystals is None else crystals[name], []).append(name)
+    parts: list[list[str]] = [[] for _ in range(k)]
+    for of_crystal in rows.values():
+        min(parts, key=len).extend(of_crystal)
+    n_test, n_train = min(map(len, parts)), len(drawn) - max(map(len, parts))
+    if n_test < FEWEST_TEST or n_train < FEWEST_TRAIN:
+        raise InputError(
+            f"{k} folds of {len(rows)} crystals, whose rows stay together, would hold out {n_test} rows at least and leave"
+            f" {n_train} to learn from, and {FEWEST_TEST} and {FEWEST_TRAIN} are needed; lower --folds, or give more"
+            " crystals"
+        )
+    return tuple(map(frozenset, parts))
 
 
 def _check_rows(n: int, n_train: int, n_test: int) -> None:

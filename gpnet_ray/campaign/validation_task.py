@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gpnet_ray.actors.network_worker import NetworkWorker
+from gpnet_ray.campaign.begun_from import held_out_warning, rows_known
 from gpnet_ray.campaign.preparation import training_seed
 from gpnet_ray.config import Config
 from gpnet_ray.gnn.network_state import NetworkState
-from gpnet_ray.gnn.records import EpochRecord
+from gpnet_ray.gnn.records import EpochRecord, KeptEpoch
 from gpnet_ray.gp.hyperparameters import Hyperparameters
 from gpnet_ray.gp.recalibration import Recalibration
 from gpnet_ray.types import FloatArray
@@ -52,8 +53,9 @@ class HeldOutPrediction:
         network_prediction: float64 (m,), the network's own output, target's unit.
         hyperparameters: of the Gaussian process.
         recalibration: of its σ, fitted on the rows that training held out.
-        warnings: of the fit of the hyperparameters.
+        warnings: of the training and of the fit of the hyperparameters.
         seconds: wall time of it all.
+        kept: the epoch of the network's training that predicts.
     """
 
     ids: tuple[str, ...]
@@ -64,6 +66,7 @@ class HeldOutPrediction:
     recalibration: Recalibration
     warnings: tuple[str, ...]
     seconds: float
+    kept: KeptEpoch
 
 
 def learn_and_predict(
@@ -90,6 +93,8 @@ def learn_and_predict(
     start = time.monotonic()
     train = graphs.select(lesson.train_ids)
     network = yield from _train(train, lesson, config, initial)
+    assert network.kept is not None  # noqa: S101 - it comes from a training
+    warning = held_out_warning(rows_known(initial, train), network.held_out_ids)
     featurizer = Featurizer(network)
     _, latents, _ = featurizer.featurize(train)
     scaler = LatentScaler.fit(
@@ -120,8 +125,9 @@ def learn_and_predict(
         network_prediction,
         fit.hyperparameters,
         fit.recalibration,
-        fit.warnings,
+        fit.warnings if warning is None else (*fit.warnings, warning),
         time.monotonic() - start,
+        network.kept,
     )
 
 

@@ -46,18 +46,15 @@ def featurize(
     }
     resolved = options.resolve(given, settings=setting, preset=None, file=config)
 
-    from dataclasses import replace
-
     from gpnet_ray.campaign.pool_sources import pool_source
+    from gpnet_ray.campaign.pretraining import with_asked_layer
     from gpnet_ray.campaign.surrogate import load_network
     from gpnet_ray.campaign.surrogate_use import featurise_into
     from gpnet_ray.progress import make_progress
 
     progress = make_progress(Console())
     say_which_network(network, progress)
-    state = load_network(network)
-    if layer is not None:
-        state = replace(state, config=state.config.model_copy(update={"layer": layer}))
+    state = with_asked_layer(load_network(network), resolved, layer)
     source = pool_source(
         dataset,
         id_column=resolved.data.id_column,

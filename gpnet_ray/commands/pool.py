@@ -72,6 +72,7 @@ def build(
     }
     resolved = options.resolve(given, settings=setting, preset=None, file=config)
 
+    from gpnet_ray.campaign.pretraining import asked_layer
     from gpnet_ray.progress import make_progress
 
     progress = make_progress(Console())
@@ -79,7 +80,8 @@ def build(
         raise InputError("give either --from (crystals) or --latents-like FILE (drawn at random)")
     try:
         if latents_like is not None:
-            drawn = {"count": count, "seed": resolved.seed, "prefix": prefix, "layer": layer}
+            which = asked_layer(resolved, layer)
+            drawn = {"count": count, "seed": resolved.seed, "prefix": prefix, "layer": which}
             content = _drawn(out, latents_like, network, drawn, resume, progress)
         else:
             dataset = _dataset(str(source), count)
@@ -157,18 +159,15 @@ def _featurised(
     resume: bool,
     progress: Progress,
 ) -> dict[str, Any]:
-    from dataclasses import replace
-
     from gpnet_ray.campaign.pool_build import build_pool
     from gpnet_ray.campaign.pool_sources import pool_source
+    from gpnet_ray.campaign.pretraining import with_asked_layer
     from gpnet_ray.campaign.surrogate import load_network
 
     if network is None:
         raise InputError("--from needs --network, the network that gives the latents")
     say_which_network(network, progress)
-    state = load_network(network)
-    if layer is not None:
-        state = replace(state, config=state.config.model_copy(update={"layer": layer}))
+    state = with_asked_layer(load_network(network), config, layer)
     source = pool_source(
         dataset,
         id_column=config.data.id_column,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -82,6 +83,8 @@ def _run(folder: Path) -> None:
             f"{about['target']} ({unit}) of {about['source']}, begun {about['started']}:"
             f" {about['n_train']} train, {about['n_pool']} pool, {about['n_test']} test"
         )
+    if standing.run_id is not None:
+        typer.echo(f"Run id: {standing.run_id}")
     done = ", ".join(_in_seconds(stage) for stage in stage_times(standing.timings))
     typer.echo(f"Stages done: {done or 'none'}")
     _print_run(standing.figures(), unit)
@@ -114,9 +117,9 @@ def _cluster(address: str) -> None:
     typer.echo(f"Nodes: {len(nodes)}; {', '.join(parts)}")
     if not runs:
         typer.echo("No run goes on here, or it began only seconds ago.")
-    for (run, unit), figures in runs.items():
-        typer.echo(f"{run}:")
-        _print_run(figures, unit)
+    for tags, figures in sorted(runs.items(), key=itemgetter(0)):
+        typer.echo(f"{tags.run} (run id {tags.run_id or 'unknown'}):")
+        _print_run(figures, tags.unit)
 
 
 def _print_run(now: RunFigures, unit: str) -> None:

@@ -12,8 +12,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gpnet_ray.data.raw_materials import ColumnNames, RawMaterials, check_columns, raw_materials
-from gpnet_ray.errors import DataError
+from gpnet_ray.data.raw_materials import (
+    DEFAULT_ID_COLUMN,
+    ColumnNames,
+    RawMaterials,
+    check_columns,
+    raw_materials,
+    refuse_doubled,
+)
+from gpnet_ray.errors import DataError, nearest_name_hint
 
 __all__ = ["read_json"]
 
@@ -23,7 +30,8 @@ def read_json(path: Path, columns: ColumnNames) -> RawMaterials:
 
     Three layouts of ``pandas.DataFrame.to_json`` are known: ``split`` (matbench: ``index``,
     ``columns``, ``data``), ``records`` (a list of rows) and ``columns`` (a mapping of columns).
-    Where a table of the first or last kind has no id column, its index gives the ids.
+    Where a table of the first or last kind has no column ``material_id``, its index gives the ids; an id column
+    of another name was asked for and has to be there.
 
     Raises:
         DataError: not JSON, none of these layouts, or ids, columns or targets that cannot be used.
@@ -79,8 +87,9 @@ def _from_split(
     for row, cells in enumerate(data, start=1):
         if not isinstance(cells, list) or len(cells) != len(names):
             raise DataError(f"{file}, row {row}: expected one value for each of {names}")
+    refuse_doubled([str(name) for name in names], columns, file=file)
     table = {str(name): [cells[i] for cells in data] for i, name in enumerate(names)}
-    return table if columns.material_id in table else {columns.material_id: index, **table}
+    return _with_ids(table, index, columns, file=file)
 
 
 def _from_columns(
@@ -91,4 +100,19 @@ def _from_columns(
         if list(cells) != keys:
             raise DataError(f"{file}: column {name!r} has other rows than the first column")
     table = {name: list(cells.values()) for name, cells in content.items()}
-    return table if columns.material_id in table else {columns.material_id: keys, **table}
+    return _with_ids(table, keys, columns, file=file)
+
+
+def _with_ids(
+    table: dict[str, list[Any]], index: list[Any], columns: ColumnNames, *, file: str
+) -> dict[str, list[Any]]:
+    wanted = columns.material_id
+    if wanted in table:
+        return table
+    if wanted != DEFAULT_ID_COLUMN:
+        # The index of a table with an id column is mostly the number of the row, which would pass for an id.
+        raise DataError(
+            f"{file} has no id column {wanted!r}: {nearest_name_hint(wanted, list(table))}. Name the right one"
+            " with --id-column, or leave that out: the index of the table gives the ids then"
+        )
+    return {wanted: index, **table}

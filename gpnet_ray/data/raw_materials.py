@@ -13,13 +13,18 @@ from gpnet_ray.errors import DataError, nearest_name_hint
 from gpnet_ray.types import FloatArray
 
 __all__ = [
+    "DEFAULT_ID_COLUMN",
     "ColumnNames",
     "RawMaterials",
     "check_columns",
     "id_text",
     "number_or_none",
     "raw_materials",
+    "refuse_doubled",
 ]
+
+DEFAULT_ID_COLUMN = "material_id"
+"""The id column where a user names none."""
 
 
 @dataclass(frozen=True)
@@ -76,12 +81,13 @@ class RawMaterials:
 
 
 def check_columns(present: Sequence[str], columns: ColumnNames, *, file: str) -> None:
-    """Check that a table has the columns that are to be read.
+    """Check that a table has the columns that are to be read, each once.
 
     Raises:
         DataError: naming the column that is missing, the nearest name, all columns and the option
-            that says which one to use.
+            that says which one to use; or the column that is there several times.
     """
+    refuse_doubled(present, columns, file=file)
     for kind, name, option in (
         ("id", columns.material_id, "--id-column"),
         ("structure", columns.structure, "--structure-column"),
@@ -95,12 +101,34 @@ def check_columns(present: Sequence[str], columns: ColumnNames, *, file: str) ->
             )
 
 
+def refuse_doubled(present: Sequence[str], columns: ColumnNames, *, file: str) -> None:
+    """Refuse a table in which two columns have a name that is to be read; others may be there as often as they like.
+
+    Raises:
+        DataError: naming the columns.
+    """
+    doubled = [repr(name) for name in columns.all() if present.count(name) > 1]
+    if doubled:
+        raise DataError(
+            f"{file} has more than one column {' and more than one '.join(doubled)}, and which is meant is not"
+            " known; remove or rename all but one"
+        )
+
+
 def id_text(value: object) -> str:
     """The id that a value of a file stands for, empty where it is none; the same in whatever reads ids.
 
-    >>> id_text(1), id_text(1.0), id_text(" mp-1 ")
-    ('1', '1.0', 'mp-1')
+    >>> id_text(1), id_text(1.0), id_text(" mp-1 "), id_text(b"mp-1")
+    ('1', '1.0', 'mp-1', 'mp-1')
+
+    Raises:
+        DataError: bytes that are no UTF-8 text.
     """
+    if isinstance(value, bytes):
+        try:
+            value = value.decode("utf-8")
+        except UnicodeDecodeError:
+            raise DataError(f"the id {value!r} is no UTF-8 text; save the ids as text") from None
     return "" if value is None else str(value).strip()
 
 
@@ -123,12 +151,15 @@ def raw_materials(
         file: the file, for messages.
 
     Raises:
-        DataError: no rows, a row without id, duplicate ids, a target or global feature that is no
+        DataError: no rows, a row without id, ids that are duplicates or no text, a target or global feature that is no
             number, is NaN or infinite; the message names file, row (counted from 1) and id.
     """
     if not ids:
         raise DataError(f"{file} has no rows; at least one material is needed")
-    names = tuple(map(id_text, ids))
+    try:
+        names = tuple(map(id_text, ids))
+    except DataError as error:
+        raise DataError(f"{file}: {error}") from None
     check_unique_ids(names, where=file)
     target = None
     if columns.target is not None:

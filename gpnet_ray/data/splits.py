@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from gpnet_ray.data.dataset import check_unique_ids, name_some
 from gpnet_ray.errors import DataError
 from gpnet_ray.seeds import generator
 
-__all__ = ["Split", "load_split", "make_split"]
+__all__ = ["Split", "load_split", "make_split", "take_whole_crystals"]
 
 _PARTS = ("train", "pool", "test")
 
@@ -67,13 +67,51 @@ class Split:
             )
 
 
-def make_split(ids: Sequence[str], *, n_train: int, n_test: int, seed: int) -> Split:
+def take_whole_crystals(
+    drawn: Iterable[str], n_rows: int, crystals: Mapping[str, str] | None
+) -> tuple[str, ...]:
+    """The first rows of a drawn order, with all rows of their crystals and no more than ``n_rows``.
+
+    Args:
+        drawn: Ids, in the order in which they were drawn.
+        n_rows: The most rows; fewer come where crystals of several rows do not fit exactly.
+        crystals: What the crystal of each id is known by; ``None``: each id is one of its own.
+    """
+    rows: dict[str, list[str]] = {}
+    for name in drawn:
+        rows.setdefault(name if crystals is None else crystals[name], []).append(name)
+    taken: list[str] = []
+    for of_crystal in rows.values():
+        if len(taken) + len(of_crystal) <= n_rows:
+            taken += of_crystal
+    return tuple(taken)
+
+
+def make_split(
+    ids: Sequence[str],
+    *,
+    n_train: int,
+    n_test: int,
+    seed: int,
+    crystals: Mapping[str, str] | None = None,
+) -> Split:
     """Draw train and test at random; the rest is the pool.
 
     The same ids in any order give the same split for the same seed.
 
+    Args:
+        ids: All materials.
+        n_train: How many start labelled.
+        n_test: How many only measure the error.
+        seed: Another seed, another split.
+        crystals: What the crystal of each id is known by, where one crystal may be several rows under several
+            conditions: then all rows of a crystal are test rows or none is, and there may be fewer than ``n_test``.
+            Train and pool may share a crystal: what a label under one condition tells of another is to be found
+            out there.
+
     Raises:
-        DataError: duplicate ids, or fewer materials than train, test and one for the pool need.
+        DataError: duplicate ids, fewer materials than train, test and one for the pool need, or no crystal with so
+            few rows as there are to be test rows.
     """
     if n_train < 1 or n_test < 1:
         raise DataError(f"n_train and n_test must be at least 1, got {n_train} and {n_test}")
@@ -85,10 +123,16 @@ def make_split(ids: Sequence[str], *, n_train: int, n_test: int, seed: int) -> S
     check_unique_ids(ids, where="split")
     ordered = sorted(ids)
     drawn = [ordered[row] for row in generator(seed, "split").permutation(len(ordered))]
+    test = set(take_whole_crystals(drawn[n_train:] + drawn[:n_train], n_test, crystals))
+    if not test:
+        raise DataError(
+            f"every crystal stands in more than {n_test} rows, which are all test rows or none is; raise --test"
+        )
+    rest = [name for name in drawn if name not in test]
     return Split(
-        train=tuple(sorted(drawn[:n_train])),
-        test=tuple(sorted(drawn[n_train : n_train + n_test])),
-        pool=tuple(sorted(drawn[n_train + n_test :])),
+        train=tuple(sorted(rest[:n_train])),
+        test=tuple(sorted(test)),
+        pool=tuple(sorted(rest[n_train:])),
     )
 
 

@@ -33,8 +33,8 @@ DOES_NOT_PARSE = "does not parse"
 DISORDERED = "disordered"
 UNKNOWN_ELEMENT = "unknown element"
 
-RawStructure: TypeAlias = str | Mapping[str, Any] | Path | None
-"""pymatgen JSON or CIF text, a pymatgen dictionary, a CIF or POSCAR file, or nothing."""
+RawStructure: TypeAlias = str | bytes | Mapping[str, Any] | Path | None
+"""pymatgen JSON or CIF text, its bytes, a pymatgen dictionary, a CIF or POSCAR file, or nothing."""
 
 # What pymatgen raises on malformed text, found by feeding it such; only pymatgen runs inside.
 _PARSER_ERRORS = (
@@ -164,6 +164,8 @@ def _structure_from(raw: RawStructure) -> Structure:
         text = raw.read_text(encoding="utf-8")
         is_cif = raw.suffix.lower() == ".cif"
         return _structure_of_cif(text) if is_cif else Structure.from_str(text, fmt="poscar")
+    if isinstance(raw, bytes):
+        raw = raw.decode("utf-8", "replace")
     if raw is None or not raw.strip():
         raise ValueError("the structure is empty")
     if raw.lstrip().startswith("{"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 from gpnet_ray.data.csv_head import refuse_semicolons
@@ -49,10 +50,13 @@ def read_csv(path: Path, columns: ColumnNames) -> RawMaterials:
     import pandas as pd
 
     try:
-        head = pd.read_csv(path, dtype=str, nrows=0).columns
+        head = _names(path)
         refuse_semicolons(head, path)
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError) as error:
+    except (
+        *(pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError),
+        *(EOFError, zlib.error),  # a .csv.gz that is cut off or damaged
+    ) as error:
         why = " ".join(str(error).split())
         raise DataError(f"{path} cannot be read as CSV: {why}") from None
     if not isinstance(table.index, pd.RangeIndex):
@@ -61,7 +65,7 @@ def read_csv(path: Path, columns: ColumnNames) -> RawMaterials:
             f"{path}: rows have more cells than the head has names; write numbers with a point, quote cells"
             " that hold a comma, and give every column a name"
         )
-    check_columns([str(name) for name in table.columns], columns, file=str(path))
+    check_columns(head, columns, file=str(path))
     return raw_materials(
         ids=table[columns.material_id].tolist(),
         structures=table[columns.structure].tolist(),
@@ -69,3 +73,13 @@ def read_csv(path: Path, columns: ColumnNames) -> RawMaterials:
         columns=columns,
         file=str(path),
     )
+
+
+def _names(path: Path) -> list[str]:
+    """The names of the columns as the file has them: where two are one, pandas would make up others."""
+    import pandas as pd
+
+    given = pd.read_csv(path, dtype=str, header=None, nrows=1, keep_default_na=False).iloc[0]
+    # A column without a name, such as the index that pandas writes, goes by what pandas calls it.
+    made_up = pd.read_csv(path, dtype=str, nrows=0).columns
+    return [name or str(other) for name, other in zip(given, made_up, strict=True)]

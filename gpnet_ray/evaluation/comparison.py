@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -18,6 +19,9 @@ Measure: TypeAlias = Literal["test", "unlabelled"]
 """On what the error was measured: the fixed test rows, or all that the arm has not labelled yet."""
 
 BASELINE = "random"
+
+ROUNDING = 1e-12
+"""Errors that differ by a smaller share are equal: the same labels in another order differ by some 1e-16."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,8 @@ class LearningCurve:
         return int(self.n_labelled[-1] - self.n_labelled[0])
 
     def labels_to_reach(self, error: float) -> int | None:
-        """Labels bought when the error is first ``error`` or lower; ``None``: it never is."""
-        reached = np.flatnonzero(self.error <= error)
+        """Labels bought when the error is first ``error`` or lower but for rounding; ``None``: it never is."""
+        reached = np.flatnonzero(self.error <= error * (1 + ROUNDING))
         return int(self.n_labelled[reached[0]] - self.n_labelled[0]) if len(reached) else None
 
 
@@ -80,7 +84,7 @@ class LabelSaving:
     """How the arm that ends better compares with the one that ends worse.
 
     Attributes:
-        better: the arm with the lower final error. At equal final errors, the one that reached that
+        better: the arm with the lower final error. At final errors that are equal but for rounding, the one that reached that
             error with fewer labels; if that is equal too, the one that was named first.
         worse: the other arm.
         measure: on what the error was measured.
@@ -118,15 +122,20 @@ def compare_two(first: LearningCurve, second: LearningCurve, *, measure: Measure
     Returns:
         The comparison; :class:`LabelSaving` says how ties and curves that never fall are treated.
     """
-    better, worse = _ranked(first, second)
-    target = worse.final_error
-    # Never None: the better arm's own last evaluation is at or below the other's.
+    target = max(first.final_error, second.final_error)
+    tied = math.isclose(first.final_error, second.final_error, rel_tol=ROUNDING)
+
+    def rank(curve: LearningCurve) -> tuple[float, int]:
+        # Never None: the curve with the largest final error reaches it at its end, and so does a tied one.
+        return (0.0, curve.labels_to_reach(target) or 0) if tied else (curve.final_error, 0)
+
+    better, worse = sorted((first, second), key=rank)  # stable: a full tie keeps the order given
     needed = better.labels_to_reach(target) or 0
-    tied = better.final_error == target and needed == worse.labels_to_reach(target)
-    if tied:
+    if tied and needed == worse.labels_to_reach(target):
         saving: float | None = 1.0
     else:
         saving = worse.labels_bought / needed if needed else None
+    lowest = target if tied else better.final_error
     return LabelSaving(
         better=better.arm,
         worse=worse.arm,
@@ -134,9 +143,9 @@ def compare_two(first: LearningCurve, second: LearningCurve, *, measure: Measure
         labels_needed=needed,
         labels_bought=worse.labels_bought,
         saving=saving,
-        final_error_better=better.final_error,
+        final_error_better=lowest,
         final_error_worse=target,
-        relative_difference=(target - better.final_error) / target if target else 0.0,
+        relative_difference=(target - lowest) / target if target else 0.0,
     )
 
 
@@ -162,14 +171,3 @@ def compare_arms(curves: Sequence[LearningCurve], *, measure: Measure) -> tuple[
     return tuple(
         compare_two(curve, baseline, measure=measure) for curve in curves if curve is not baseline
     )
-
-
-def _ranked(first: LearningCurve, second: LearningCurve) -> tuple[LearningCurve, LearningCurve]:
-    """Return (better, worse); a stable sort, so that a full tie keeps the order given."""
-
-    def rank(curve: LearningCurve) -> tuple[float, int]:
-        own_final = curve.final_error
-        return own_final, curve.labels_to_reach(own_final) or 0
-
-    better, worse = sorted((first, second), key=rank)
-    return better, worse

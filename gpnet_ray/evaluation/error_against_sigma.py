@@ -22,7 +22,8 @@ class SigmaBin:
         n: Number of points.
         sigma_from: Smallest σ of them.
         sigma_to: Largest σ of them.
-        rms_sigma: Root mean square of their σ: the RMSE that they promise.
+        rms_sigma: Root mean square of their σ. It is the RMSE that they promise where errors are Gaussian; after a
+            recalibration 2σ is the interval of level 0.9545, whatever the RMSE.
         mae: Mean absolute error.
         rmse: Root mean squared error.
     """

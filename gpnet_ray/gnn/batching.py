@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from gpnet_ray.errors import InputError
-from gpnet_ray.gnn.graphs import CrystalGraphs, slices
+from gpnet_ray.gnn.flat_arrays import slices
+from gpnet_ray.gnn.graphs import CrystalGraphs
 from gpnet_ray.types import IntArray
 
 __all__ = ["BatchShape", "ForwardBatches", "PaddedBatch", "StratifiedBatches", "pad_batch"]

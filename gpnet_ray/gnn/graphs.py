@@ -12,34 +12,27 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from gpnet_ray.data.dataset import RejectedMaterial
 from gpnet_ray.data.elements import HIGHEST_ATOMIC_NUMBER
-from gpnet_ray.data.structure_parsing import DISORDERED, UNKNOWN_ELEMENT
 from gpnet_ray.errors import DataError, InputError
-from gpnet_ray.gnn.global_state import (
-    NO_GLOBAL_FEATURE,
-    StateScaling,
-    global_state,
-    missing_features,
+from gpnet_ray.gnn.crystal_graph import (
+    NO_BOND,
+    TOO_CLOSE,
+    CrystalGraph,
+    Lengths,
+    Unusable,
+    graph_or_reason,
 )
+from gpnet_ray.gnn.flat_arrays import Offsets, offsets_of, slices
+from gpnet_ray.gnn.global_state import NO_GLOBAL_FEATURE, StateScaling
 from gpnet_ray.progress import NullProgress, Progress
 from gpnet_ray.types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from pymatgen.core import Structure
 
-__all__ = ["NO_ATOMS", "NO_BOND", "CrystalGraphs", "build_graphs"]
-
-NO_ATOMS = "no atoms"
-NO_BOND = "no bond inside the cut-off"
-
-_SAME_POINT_ANGSTROM = 1e-8
-"""megnet's tolerance: an atom this close to itself is not its own neighbour."""
-
-Offsets = npt.NDArray[np.int64]
-Lengths = npt.NDArray[np.float32]
+__all__ = ["CrystalGraphs", "build_graphs"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +50,8 @@ class CrystalGraphs:
         cutoff_angstrom: atoms at most this far apart are bonded.
         global_features: names of k numbers that describe a whole crystal.
         state: float64 (n, k), these numbers, each in its own unit.
+        crystals: what each crystal is known by, whatever its id and its global features; needed only where one crystal
+            may be several rows, and empty without global features.
 
     Raises:
         InputError: arrays that do not fit each other, an element beyond Z = 94, an id that occurs twice.
@@ -72,6 +67,7 @@ class CrystalGraphs:
     cutoff_angstrom: float
     global_features: tuple[str, ...]
     state: FloatArray
+    crystals: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.ids)
@@ -94,6 +90,10 @@ class CrystalGraphs:
                 f"{n} crystals with the global features {list(self.global_features)} need a state of shape"
                 f" ({n}, {len(self.global_features)}); got {self.state.shape}"
             )
+        if len(self.crystals) not in (0, n):
+            raise InputError(
+                f"{n} graphs and {len(self.crystals)} names of their crystals; give one each"
+            )
         # A gather in a compiled function clamps what is out of range, it does not fail.
         known = (self.atomic_numbers >= 1) & (self.atomic_numbers <= HIGHEST_ATOMIC_NUMBER)
         if not known.all():
@@ -114,6 +114,10 @@ class CrystalGraphs:
     def n_bonds(self) -> Offsets:
         """Count the directed bonds of each crystal (i→j and j→i are two): int64 (n,)."""
         return np.diff(self.bond_offsets)
+
+    def crystal_of(self) -> dict[str, str] | None:
+        """What the crystal of each id is known by; ``None`` where each id is a crystal of its own."""
+        return dict(zip(self.ids, self.crystals, strict=True)) if self.crystals else None
 
     def select(self, ids: Sequence[str]) -> CrystalGraphs:
         """Take the graphs of ``ids``, in that order.
@@ -142,6 +146,7 @@ class CrystalGraphs:
             cutoff_angstrom=self.cutoff_angstrom,
             global_features=self.global_features,
             state=self.state[rows],
+            crystals=tuple(self.crystals[row] for row in rows) if self.crystals else (),
         )
 
     def scaled(self, scaling: StateScaling) -> CrystalGraphs:
@@ -162,8 +167,8 @@ def build_graphs(
     """Find all bonds of every crystal within the cut-off, as megnet's ``CrystalGraph`` does.
 
     Each id comes out exactly once: with a graph, or among the rejected with its reason (disordered
-    sites, an element beyond Z = 94 or none at all, no bond inside the cut-off, no number for a global
-    feature).
+    sites, an element beyond Z = 94 or none at all, atoms too close to each other, no bond inside the cut-off,
+    no number for a global feature).
 
     Args:
         ids: one id a structure, distinct.
@@ -187,14 +192,14 @@ def build_graphs(
     _positions(ids)
     kept: list[str] = []
     rejected: list[RejectedMaterial] = []
-    parts: list[_Graph] = []
+    parts: list[CrystalGraph] = []
     names = tuple(global_features)
     with (progress or NullProgress()).task(
         "Building graphs", total=len(ids), unit="crystals"
     ) as task:
         for material_id, structure in zip(ids, structures, strict=True):
-            graph = _graph_or_reason(structure, cutoff_angstrom, names)
-            if isinstance(graph, _Unusable):
+            graph = graph_or_reason(structure, cutoff_angstrom, names)
+            if isinstance(graph, Unusable):
                 if on_bad_structure == "error":
                     raise DataError(
                         f"material {material_id!r}: {graph.reason}; correct it, or set such "
@@ -216,6 +221,7 @@ def build_graphs(
 
 _ADVICE = {
     NO_BOND: "give a larger --cutoff",
+    TOO_CLOSE: "give lengths in Å",
     NO_GLOBAL_FEATURE: "give every crystal the numbers, or leave out --global-feature",
 }
 
@@ -231,96 +237,14 @@ def _none_left(rejected: Sequence[RejectedMaterial], cutoff_angstrom: float) -> 
     )
 
 
-def slices(offsets: Offsets, rows: Offsets) -> tuple[Offsets, Offsets]:
-    """Index the flat entries of some rows, one row after the other, and give their new offsets.
-
-    >>> slices(np.array([0, 2, 5]), np.array([1, 0]))
-    (array([2, 3, 4, 0, 1]), array([0, 3, 5]))
-    """
-    counts = offsets[rows + 1] - offsets[rows]
-    new_offsets = _offsets(counts)
-    shift = np.repeat(offsets[rows] - new_offsets[:-1], counts)
-    return np.arange(new_offsets[-1]) + shift, new_offsets
-
-
-@dataclass(frozen=True)
-class _Graph:
-    atomic_numbers: IntArray
-    sources: IntArray
-    targets: IntArray
-    lengths: Lengths
-    state: FloatArray
-
-
-@dataclass(frozen=True)
-class _Unusable:
-    category: str
-    reason: str
-
-
-def _graph_or_reason(
-    structure: Structure, cutoff_angstrom: float, global_features: tuple[str, ...]
-) -> _Graph | _Unusable:
-    """Build one graph; where that is impossible, say why."""
-    from pymatgen.optimization.neighbors import find_points_in_spheres
-
-    if not structure.is_ordered:
-        return _Unusable(
-            DISORDERED,
-            "some sites are disordered (partly occupied or shared); a graph needs one element a site",
-        )
-    if len(structure) == 0:
-        return _Unusable(NO_ATOMS, "the structure has no atoms")
-    numbers = np.array(structure.atomic_numbers, dtype=np.int64)
-    if numbers.min() < 1 or numbers.max() > HIGHEST_ATOMIC_NUMBER:
-        unknown = sorted(
-            {
-                site.species_string
-                for site in structure
-                if not 1 <= site.specie.Z <= HIGHEST_ATOMIC_NUMBER
-            }
-        )
-        return _Unusable(
-            UNKNOWN_ELEMENT,
-            f"no embedding for {', '.join(unknown)}: MEGNet knows the elements up to "
-            f"Z = {HIGHEST_ATOMIC_NUMBER}",
-        )
-    without = missing_features(structure, global_features)
-    if without:
-        listing = ", ".join(f"{name}: {value!r}"[:80] for name, value in without.items())
-        return _Unusable(NO_GLOBAL_FEATURE, f"no finite number is given ({listing})")
-    points = np.ascontiguousarray(structure.cart_coords, dtype=np.float64)
-    sources, targets, _, lengths = find_points_in_spheres(
-        points,
-        points,
-        r=float(cutoff_angstrom),
-        pbc=np.ones(3, dtype=np.int64),
-        lattice=np.ascontiguousarray(structure.lattice.matrix, dtype=np.float64),
-        tol=_SAME_POINT_ANGSTROM,
-    )
-    bonded = (sources != targets) | (lengths > _SAME_POINT_ANGSTROM)
-    if not bonded.any():
-        return _Unusable(
-            NO_BOND,
-            f"no two atoms are within the cut-off of {cutoff_angstrom:g} Å, so there is no bond",
-        )
-    return _Graph(
-        numbers.astype(np.int32),
-        sources[bonded].astype(np.int32),
-        targets[bonded].astype(np.int32),
-        lengths[bonded].astype(np.float32),
-        global_state(structure, global_features),
-    )
-
-
 def _join(
     ids: Sequence[str],
-    parts: Sequence[_Graph],
+    parts: Sequence[CrystalGraph],
     cutoff_angstrom: float,
     global_features: tuple[str, ...],
 ) -> CrystalGraphs:
     none = np.empty(0, np.int32)
-    empty = _Graph(none, none, none, np.empty(0, np.float32), np.empty(0))
+    empty = CrystalGraph(none, none, none, np.empty(0, np.float32), np.empty(0))
     state = np.array([part.state for part in parts], dtype=np.float64)
     flat = [*parts, empty]
     return CrystalGraphs(
@@ -329,16 +253,13 @@ def _join(
         bond_sources=np.concatenate([part.sources for part in flat]),
         bond_targets=np.concatenate([part.targets for part in flat]),
         bond_lengths_angstrom=np.concatenate([part.lengths for part in flat]),
-        atom_offsets=_offsets([len(part.atomic_numbers) for part in parts]),
-        bond_offsets=_offsets([len(part.sources) for part in parts]),
+        atom_offsets=offsets_of([len(part.atomic_numbers) for part in parts]),
+        bond_offsets=offsets_of([len(part.sources) for part in parts]),
         cutoff_angstrom=float(cutoff_angstrom),
         global_features=global_features,
         state=state.reshape(len(parts), len(global_features)),
+        crystals=tuple(part.crystal for part in parts) if global_features else (),
     )
-
-
-def _offsets(counts: npt.ArrayLike) -> Offsets:
-    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
 
 
 def _positions(ids: Sequence[str]) -> dict[str, int]:

@@ -10,7 +10,7 @@ import json
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -24,6 +24,8 @@ from gpnet_ray.config import NetworkConfig
 from gpnet_ray.errors import InputError
 from gpnet_ray.gnn.architecture import weight_shapes
 from gpnet_ray.gnn.global_state import StateScaling
+from gpnet_ray.gnn.records import KeptEpoch
+from gpnet_ray.gnn.trained_rows import TrainedRows
 from gpnet_ray.types import BoolArray
 
 __all__ = ["NETWORK_FILE", "NetworkState", "load_network_state"]
@@ -49,8 +51,12 @@ class NetworkState:
         unit: its unit.
         state_scaling: what was done to the global features before training, in the order of
             ``config.global_features``.
-        held_out_ids: the materials that its training set aside and no weight was fitted to; on them σ is
-            recalibrated. Predictions do not depend on them.
+        held_out_ids: the materials that its training set aside; on them σ is recalibrated. No weight was fitted to
+            them, unless ``trained_rows`` has them: then the network that it began from had learned from them.
+            Predictions do not depend on them.
+        kept: the epoch of its training that these weights are of, with their error; ``None``: not known.
+        trained_rows: the rows that its weights were fitted to, as far as that is known. Predictions do not depend on
+            them.
 
     Raises:
         InputError: weights that do not fit the configuration, or a scaling that is not a number.
@@ -64,6 +70,8 @@ class NetworkState:
     unit: str
     held_out_ids: tuple[str, ...] = ()
     state_scaling: StateScaling = field(default_factory=StateScaling)
+    trained_rows: TrainedRows = field(default_factory=TrainedRows)
+    kept: KeptEpoch | None = None
 
     def __post_init__(self) -> None:
         _check_weights(self.weights, self.config)
@@ -107,6 +115,8 @@ class NetworkState:
             "version": _VERSION,
             **self._description(),
             "held_out_ids": list(self.held_out_ids),
+            "trained_rows": self.trained_rows.to_json(),
+            "kept": asdict(self.kept) if self.kept else None,
             "weights_file": weights_file,
             "weights_sha256": checksum,
         }
@@ -164,7 +174,9 @@ def load_network_state(folder: Path) -> NetworkState:
             target_scale=float(description["target_scale"]),
             target=str(description["target"]),
             unit=str(description["unit"]),
-            # Networks that were saved before it was kept do not have it.
+            # Networks that were saved before these three were kept do not have them.
+            kept=_kept(description.get("kept")),
+            trained_rows=TrainedRows.from_json(description.get("trained_rows")),
             held_out_ids=tuple(map(str, description.get("held_out_ids", ()))),
             state_scaling=StateScaling(
                 *(
@@ -208,6 +220,15 @@ def _read_description(path: Path) -> dict[str, Any]:
     if missing:
         raise InputError(f"{path} is damaged, it lacks {', '.join(missing)}")
     return description
+
+
+def _kept(content: Any) -> KeptEpoch | None:
+    if content is None:
+        return None
+    try:
+        return KeptEpoch(int(content["epoch"]), float(content["validation_mae"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"kept is damaged ({error!r}); copy the network again") from None
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gpnet_ray.types import FloatArray, LatentArray
 
-__all__ = ["EpochRecord", "FeaturizedBatch"]
+__all__ = ["EpochRecord", "FeaturizedBatch", "KeptEpoch"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,19 @@ class EpochRecord:
     train_mae: float
     validation_mae: float
     seconds: float
+
+
+@dataclass(frozen=True)
+class KeptEpoch:
+    """The epoch whose weights a training kept.
+
+    Attributes:
+        epoch: counted from 1; 0 where none was better than the network that training began from.
+        validation_mae: of these weights, over the held-out part; target's unit.
+    """
+
+    epoch: int
+    validation_mae: float
 
 
 @dataclass(frozen=True, eq=False)

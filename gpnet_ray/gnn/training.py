@@ -20,9 +20,10 @@ from gpnet_ray.gnn.graphs import CrystalGraphs
 from gpnet_ray.gnn.initial_weights import draw_weights
 from gpnet_ray.gnn.model import pack, to_tensors, unpack
 from gpnet_ray.gnn.network_state import NetworkState
-from gpnet_ray.gnn.records import EpochRecord
+from gpnet_ray.gnn.records import EpochRecord, KeptEpoch
 from gpnet_ray.gnn.schedule import one_cycle_learning_rate
 from gpnet_ray.gnn.train_step import TrainStep
+from gpnet_ray.gnn.trained_rows import TrainedRows
 from gpnet_ray.gnn.training_set import check_targets, hold_out, training_fingerprint
 from gpnet_ray.seeds import derive_seed
 from gpnet_ray.tensorflow_devices import prepare_gpus
@@ -91,7 +92,11 @@ class Trainer:
         self._network, self._training = network, training
         self._target, self._unit, self._initial = target, unit, initial
         self.train_ids, self.validation_ids = hold_out(
-            graphs.ids, fraction=training.validation_fraction, seed=seed
+            graphs.ids,
+            fraction=training.validation_fraction,
+            seed=seed,
+            known=initial.trained_rows.among(graphs) if initial else (),
+            crystals=graphs.crystal_of(),
         )
         self._fingerprint = training_fingerprint(
             graphs,
@@ -107,6 +112,7 @@ class Trainer:
         self._mean, self._scale = self._target_scaling(y)
         self._scaled_targets = ((y - self._mean) / self._scale).astype(np.float32)
         train_graphs = graphs.select(self.train_ids)
+        self._trained_rows = TrainedRows.of(train_graphs)
         self._state_scaling = (
             initial.state_scaling
             if initial
@@ -170,7 +176,10 @@ class Trainer:
         Raises:
             InputError: no epoch has been run.
         """
-        best = self._best_so_far()
+        best, initial, rows = self._best_so_far(), self._initial, self._trained_rows
+        if initial is not None:
+            # The weights of epoch 0 are its own.
+            rows = initial.trained_rows if best.epoch == 0 else rows | initial.trained_rows
         weights = unpack(tf.constant(best.weights), self._network)
         return NetworkState(
             config=self._network,
@@ -181,6 +190,8 @@ class Trainer:
             unit=self._unit,
             held_out_ids=self.validation_ids,
             state_scaling=self._state_scaling,
+            trained_rows=rows,
+            kept=KeptEpoch(best.epoch, best.validation_mae),
         )
 
     def checkpoint(self) -> TrainingCheckpoint:

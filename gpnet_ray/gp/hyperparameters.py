@@ -41,6 +41,12 @@ class Hyperparameters:
             raise InputError(
                 f"unknown kernel {self.kernel!r}: {nearest_name_hint(self.kernel, KERNELS)}"
             )
+        # Whole numbers would make integer arrays, which no variance can be subtracted from.
+        for name in ("amplitude", "noise_std", "mean"):
+            object.__setattr__(self, name, float(getattr(self, name)))
+        length = self.length_scale
+        length = tuple(map(float, length)) if isinstance(length, (tuple, list)) else float(length)
+        object.__setattr__(self, "length_scale", length)
         lengths = self.lengths
         if not lengths or not all(math.isfinite(v) and v > 0 for v in (self.amplitude, *lengths)):
             raise InputError(
@@ -76,15 +82,12 @@ class Hyperparameters:
             InputError: a missing entry, or one out of range.
         """
         try:
-            length = content["length_scale"]
             return cls(
                 kernel=str(content["kernel"]),
-                amplitude=float(content["amplitude"]),
-                length_scale=tuple(float(v) for v in length)
-                if isinstance(length, (list, tuple))
-                else float(length),
-                noise_std=float(content["noise_std"]),
-                mean=float(content["mean"]),
+                amplitude=content["amplitude"],
+                length_scale=content["length_scale"],
+                noise_std=content["noise_std"],
+                mean=content["mean"],
             )
         except KeyError as error:
             raise InputError(

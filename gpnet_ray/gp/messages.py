@@ -101,11 +101,13 @@ class PlannedCycle:
         sigmas: Standard deviation of an observation of each at the time of its pick, target's unit.
         radius: The distance that every pair of the batch keeps (strategy ``distance``), in units of
             the scaled latent space; ``None`` for other strategies.
+        asked_radius: The distance that was asked for, which a batch may not have been filled with.
     """
 
     ids: tuple[str, ...]
     sigmas: tuple[float, ...]
     radius: float | None = None
+    asked_radius: float | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from gpnet_ray.errors import InputError, nearest_name_hint
 from gpnet_ray.gp.settings import LATENT_PROJECTIONS, LATENT_SCALINGS
 from gpnet_ray.types import FloatArray
 
-__all__ = ["LatentScaler", "finite_latents"]
+__all__ = ["LatentScaler", "check_projection", "finite_latents"]
 
 
 def finite_latents(
@@ -156,16 +156,28 @@ def _principal_axes(scaled: FloatArray, projection: str) -> tuple[FloatArray, Fl
     # scikit-learn takes a second to import, and most runs project nothing.
     from sklearn.decomposition import PCA
 
-    k = int(projection.removeprefix("pca-"))
-    n, d = scaled.shape
-    if min(n, d) < k:
+    check_projection(projection, *scaled.shape)
+    # The exact decomposition: the same axes on every run.
+    pca = PCA(n_components=_n_axes(projection), svd_solver="full").fit(scaled)
+    return np.asarray(pca.mean_), np.asarray(pca.components_)
+
+
+def check_projection(projection: str, n_rows: int, width: int) -> None:
+    """Refuse a projection of so many train rows of so many latent dimensions onto more axes than there are.
+
+    Raises:
+        InputError: fewer rows or dimensions than ``projection`` has.
+    """
+    k = 0 if projection == "none" else _n_axes(projection)
+    if min(n_rows, width) < k:
         raise InputError(
-            f"{projection} needs {k} train rows and latent dimensions or more; there are {n} rows of {d}: "
+            f"{projection} needs {k} train rows and latent dimensions or more; there are {n_rows} rows of {width}: "
             "label more materials, take a wider layer, or set gp.latent_projection to none"
         )
-    # The exact decomposition: the same axes on every run.
-    pca = PCA(n_components=k, svd_solver="full").fit(scaled)
-    return np.asarray(pca.mean_), np.asarray(pca.components_)
+
+
+def _n_axes(projection: str) -> int:
+    return int(projection.removeprefix("pca-"))
 
 
 def _check_known(what: str, name: str, valid: Sequence[str]) -> None:

@@ -12,6 +12,7 @@ smallest id comes first: rounding, which depends on how the pool is cut into sha
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -198,7 +199,8 @@ def _distance_cycle(
         picks, radius = _with_largest_radius(candidates.X, descending, batch_size, cutoff)
     if not _is_certain(candidates, picks):
         return None
-    return _taken_together(candidates, picks, radius=radius, is_last=is_last)
+    planned = _taken_together(candidates, picks, is_last=is_last)
+    return replace(planned, radius=radius, asked_radius=cutoff)
 
 
 def _spread_out(
@@ -236,13 +238,12 @@ def _taken_together(
     candidates: CandidateSet,
     picks: Sequence[int],
     *,
-    radius: float | None = None,
     is_last: bool,
 ) -> PlannedCycle:
     sigmas = tuple(candidates.sigma(pick) for pick in picks)
     for pick in () if is_last else picks:
         candidates.take(pick)
-    return PlannedCycle(tuple(candidates.ids[p] for p in picks), sigmas, radius)
+    return PlannedCycle(tuple(candidates.ids[p] for p in picks), sigmas)
 
 
 def _first_of_largest(candidates: CandidateSet) -> int:

@@ -82,7 +82,8 @@ class GpConfig(Section):
     multiplied by one number (a given ``noise_std`` too), which changes no mean and no order of σ."""
     columns_dtype: Literal["float64", "float32"] = "float64"
     """Of what the shards keep of the pool: ``float32`` halves the memory and speeds up the scoring, at
-    the price of variances that are wrong by about 1e-6 of the prior's, so that picks differ in the end."""
+    the price of variances that are wrong by about 1e-6 of the prior's, so that picks differ in the end.
+    Refused where that would decide who is picked: smooth kernels, hardly any noise. May change with ``--resume``."""
 
     @field_validator("latent_projection", mode="before")
     @classmethod

@@ -283,12 +283,18 @@ def sigma_histogram_figure(stages: Sequence[NamedCurve], *, unit: str, title: st
 
 
 def sigma_bins_figure(
-    stages: Sequence[NamedCurve], *, quantity: str, unit: str, title: str
+    stages: Sequence[NamedCurve],
+    *,
+    promised: Sequence[float | None],
+    quantity: str,
+    unit: str,
+    title: str,
 ) -> Figure:
-    """Draw the error of the test rows in bins of σ against the σ of the bin.
+    """Draw the error of the test rows in bins of σ against the σ of the bin, and the error that σ promises.
 
     Args:
         stages: one each, its ``values`` a sequence of :class:`SigmaBin`.
+        promised: of each stage the MAE over σ where σ is right; ``None`` where there is none.
         quantity: the target's name for people.
         unit: the unit of σ and error.
         title: on what it was measured.
@@ -309,10 +315,7 @@ def sigma_bins_figure(
             label=plain(stage.name),
         )
         end = max(end, *sigma)
-    # The mean absolute value of a Gaussian is √(2/π) of its σ.
-    axes.plot(
-        [0, end], [0, np.sqrt(2 / np.pi) * end], color=GREY, linewidth=0.9, label="σ is right"
-    )
+    _draw_promises(axes, stages, promised, end)
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     axes.set_xlabel(plain(f"Root mean square σ of a decile ({unit})"))
@@ -320,6 +323,24 @@ def sigma_bins_figure(
     axes.set_title(plain(title))
     figure.legend(loc="outside lower center", ncols=1)
     return figure
+
+
+def _draw_promises(
+    axes: Axes, stages: Sequence[NamedCurve], promised: Sequence[float | None], end: float
+) -> None:
+    """Draw where σ is right until ``end``: one grey line for all stages, or one each where they differ."""
+    slopes = [(stage.style, p) for stage, p in zip(stages, promised, strict=True) if p is not None]
+    if not slopes:
+        return
+    if len(set(promised)) == 1:
+        _, slope = slopes[0]
+        axes.plot([0, end], [0, slope * end], color=GREY, linewidth=0.9, label="σ is right")
+        return
+    for style, slope in slopes:
+        axes.plot(
+            [0, end], [0, slope * end], color=style.colour, linestyle=style.line, linewidth=0.7
+        )
+    axes.plot([], [], color=GREY, linewidth=0.7, label="thin, without points: σ is right")
 
 
 def _line_handles(stages: Sequence[NamedCurve]) -> tuple[list[Any], list[str]]:

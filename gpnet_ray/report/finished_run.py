@@ -43,7 +43,7 @@ PICKS = _kinds(
     integers="cycle tries",
     numbers="sigma radius label seconds",
 )
-PICKS_OPTIONAL = _kinds(text="", integers="", numbers="mean")
+PICKS_OPTIONAL = _kinds(text="", integers="", numbers="mean asked_radius")
 PREDICTIONS = _kinds(
     text="strategy stage material_id formula", integers="", numbers="target mean sigma"
 )
@@ -72,7 +72,7 @@ class FinishedRun:
         config: ``config.yaml``.
         info: ``run.json``.
         gp: ``gp.json``, of the network that all arms start from.
-        last_gp: the same of each arm's last network, where it was trained again.
+        later_gps: the same of the networks that each arm trained later, by their numbers, rising.
         metrics: ``metrics.parquet``, sorted by cycle within each arm.
         picks: ``picks.parquet``, in the order of the file within each cycle.
         predictions: ``predictions.parquet``.
@@ -92,13 +92,14 @@ class FinishedRun:
     history: Columns
     retrainings: Columns
     rejected: tuple[dict[str, str], ...]
-    last_gp: dict[str, dict[str, Any]]
+    later_gps: dict[str, dict[int, dict[str, Any]]]
     progress: RunProgress | None = None
 
     def recalibration(self, arm: str, stage: str) -> Recalibration:
         """How wide intervals are, in units of σ, in the predictions ``before`` the loop and ``after`` it."""
-        content = self.gp if stage == "before" else self.last_gp.get(arm, self.gp)
-        return Recalibration.in_gp_file(content)
+        later = self.later_gps.get(arm)
+        last = later[max(later)] if later else self.gp
+        return Recalibration.in_gp_file(self.gp if stage == "before" else last)
 
     @property
     def arms(self) -> tuple[str, ...]:
@@ -155,19 +156,20 @@ def read_finished_run(run_dir: Path) -> FinishedRun:
         predictions=tables.read("predictions.parquet", PREDICTIONS),
         history=_sorted(tables.read("training_history.parquet", HISTORY), "epoch"),
         retrainings=retrainings,
-        last_gp=_last_gp(run_dir, retrainings, all_there=progress is None),
+        later_gps=_later_gps(run_dir, retrainings, all_there=progress is None),
         rejected=_read_rejected(run_dir, expected=int(info["n_rejected"])),
         progress=progress,
     )
 
 
-def _last_gp(run_dir: Path, retrainings: Columns, *, all_there: bool) -> dict[str, dict[str, Any]]:
-    found = {}
-    # Sorted by cycle in each arm, so that the last one stays.
+def _later_gps(
+    run_dir: Path, retrainings: Columns, *, all_there: bool
+) -> dict[str, dict[int, dict[str, Any]]]:
+    found: dict[str, dict[int, dict[str, Any]]] = {}
     for arm, number in zip(retrainings["strategy"], retrainings["network"], strict=True):
         name = f"networks/{arm}-{number}/gp.json"
         if all_there or (run_dir / name).is_file():
-            found[str(arm)] = _read_json(run_dir, name)
+            found.setdefault(str(arm), {})[int(number)] = _read_json(run_dir, name)
     return found
 
 

@@ -37,6 +37,7 @@ from gpnet_ray.report.words import (
     NO_BREAK,
     counted,
     failed_labels_text,
+    gp_warning_sentences,
     label_saving_sentence,
     network_sentence,
     percent_text,
@@ -134,7 +135,7 @@ def _results(summary: Mapping[str, Any]) -> Section | None:
             for retraining in arm["retrainings"]
         ),
         *(radius_sentence(arm["radius"]) for arm in summary["arms"] if arm["radius"]),
-        *(f"GP: {warning}" for warning in summary["gp"]["warnings"]),
+        *gp_warning_sentences(summary),
     ]
     items = "".join(f"<li>{escape(sentence)}</li>\n" for sentence in sentences)
     notes = (

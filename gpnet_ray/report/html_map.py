@@ -73,13 +73,13 @@ def _parts(materials: RunMaterials, place: Place) -> list[dict[str, Any]]:
 
 
 def _picks(run: FinishedRun, materials: RunMaterials, place: Place) -> list[dict[str, Any]]:
-    known, groups = _known(materials), []
+    known, groups, unit = _known(materials), [], run.info["unit"]
     for number, arm in enumerate(run.arms):
         picks = arm_rows(run.picks, arm)
         rows = [row for row, i in enumerate(picks["material_id"]) if i in place]
         ids = [picks["material_id"][row] for row in rows]
         texts = [
-            f"{arm}: picked in cycle {picks['cycle'][row]:,}, σ {picks['sigma'][row]:.4g}"
+            f"{arm}: picked in cycle {picks['cycle'][row]:,}, σ {picks['sigma'][row]:.4g} {unit}"
             for row in rows
         ]
         bought = {

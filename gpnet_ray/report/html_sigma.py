@@ -43,18 +43,21 @@ def sigma_tables(summary: Mapping[str, Any]) -> str:
     unit = summary["unit"]
     rows = [
         (
-            title,
+            _title(arm, stage),
             *(
-                number(test[key], percent_text(test[key]))
+                number(arm["test"][stage][key], percent_text(arm["test"][stage][key]))
                 if key == "coverage_2sigma"
-                else error_number(test[key])
+                else error_number(arm["test"][stage][key])
                 for key in METRICS
             ),
         )
-        for title, test, _ in stages
+        for arm, stage in stages
     ]
     headings = ("Test rows", *(heading.format(unit=unit) for heading in METRICS.values()))
-    worst = "".join(_worst(title, check["worst_points"], unit) for title, _, check in stages)
+    worst = "".join(
+        _worst(_title(arm, stage), arm["sigma_check"][stage]["worst_points"], unit)
+        for arm, stage in stages
+    )
     meaning = f"{MEANING} {recalibration_sentence(summary)}"
     return (
         f'{table(headings, rows)}\n<p class="small">{escape(meaning)}</p>\n'
@@ -63,26 +66,36 @@ def sigma_tables(summary: Mapping[str, Any]) -> str:
 
 
 def recalibration_sentence(summary: Mapping[str, Any]) -> str:
-    """Say what σ was multiplied by, and on how many rows that was found."""
-    found = summary["arms"][0]["recalibration"]["before"]
+    """Say what the σ of every line was multiplied by, and on how many rows that was found; what is alike, once."""
+    when: dict[str, list[str]] = {}
+    for arm, stage in _stages(summary):
+        place = "before the loop" if stage == "before" else f"at the end of {arm['strategy']}"
+        when.setdefault(_recalibrated(arm["recalibration"][stage]), []).append(place)
+    if len(when) == 1:
+        return f"σ {next(iter(when))}."
+    clauses = (f"{' and '.join(places)} it {how}" for how, places in when.items())
+    return f"σ was not recalibrated alike in all lines: {'; '.join(clauses)}."
+
+
+def _recalibrated(found: Mapping[str, Any]) -> str:
     if found["how"] == "none":
-        return "σ is as the Gaussian process was fitted, not recalibrated."
+        return "is as the Gaussian process was fitted, not recalibrated"
     return (
-        f"σ was recalibrated ({found['how']}, times {found['scale']:.2f}) on"
-        f" {counted(found['n_held_out'], 'row')} held out of the network's training."
+        f"was recalibrated ({found['how']}, times {found['scale']:.2f}) on"
+        f" {counted(found['n_held_out'], 'row')} held out of the network's training"
     )
 
 
-def _stages(
-    summary: Mapping[str, Any],
-) -> Iterator[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
-    """Yield title, metrics and comparison with σ: the common start once, then the end of every arm."""
+def _stages(summary: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """Yield the lines of the table as arm and stage: the common start once, then the end of every arm."""
     for first, arm in enumerate(summary["arms"]):
         for stage in ("before", "after"):
-            check = arm["sigma_check"][stage]
-            if check is not None and (stage == "after" or first == 0):
-                title = "before the loop" if stage == "before" else arm["strategy"]
-                yield title, arm["test"][stage], check
+            if arm["sigma_check"][stage] is not None and (stage == "after" or first == 0):
+                yield arm, stage
+
+
+def _title(arm: Mapping[str, Any], stage: str) -> str:
+    return "before the loop" if stage == "before" else str(arm["strategy"])
 
 
 def _worst(title: str, points: Sequence[Mapping[str, Any]], unit: str) -> str:

@@ -7,6 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from gpnet_ray.evaluation.comparison import LabelSaving, Measure
+from gpnet_ray.gp.recalibration import Recalibration
 from gpnet_ray.report.figures import learning_curve_figure, training_figure
 from gpnet_ray.report.figures_gp import hyperparameter_trace_figure
 from gpnet_ray.report.finished_run import FinishedRun
@@ -85,8 +86,15 @@ def _training(run: FinishedRun, summary: Mapping[str, Any]) -> Drawing:
 def _trace(run: FinishedRun, summary: Mapping[str, Any]) -> Drawing:
     trace = run.gp["trace"]
     figure = hyperparameter_trace_figure(trace, unit=summary["unit"])
+    scale = Recalibration.in_gp_file(run.gp).scale
+    recalibrated = (
+        f" Amplitude and noise are those before σ was recalibrated, which multiplied both by {scale:.2f};"
+        " “Gaussian process, fitted” below has them after it."
+        if scale != 1.0
+        else ""
+    )
     caption = (
         f"Gaussian process on the first network's latents: negative log likelihood and hyperparameters in"
-        f" {counted(len(trace), 'evaluation')}; the best one is kept."
+        f" {counted(len(trace), 'evaluation')}; the best one is kept.{recalibrated}"
     )
     return Drawing("hyperparameter_trace", "learning", caption, figure)

@@ -9,6 +9,7 @@ import numpy as np
 
 from gpnet_ray.evaluation.error_against_sigma import SigmaBin, WorstPoint
 from gpnet_ray.evaluation.uncertainty import CalibrationCurve
+from gpnet_ray.gp.recalibration import Recalibration
 from gpnet_ray.report.figures import parity_figure
 from gpnet_ray.report.figures_sigma import (
     NamedCurve,
@@ -130,16 +131,37 @@ def _calibration(stages: Sequence[Stage]) -> Drawing:
 def _sigma_bins(stages: Sequence[Stage], summary: Mapping[str, Any]) -> Drawing:
     figure = sigma_bins_figure(
         [NamedCurve(s.title, s.style, [SigmaBin(**b) for b in s.check["deciles"]]) for s in stages],
+        promised=[s.check["promised_mae_per_sigma"] for s in stages],
         quantity=quantity(summary),
         unit=summary["unit"],
         title="Error in deciles of σ, test rows",
     )
     ranks = "; ".join(f"{s.title}: {error_text(s.metrics['spearman'])}" for s in stages)
     caption = (
-        "MAE of the tenths of the test rows with the smallest to the largest σ; on the grey line errors are"
-        f" as large as σ promises. Rank correlation of |residual| and σ (Spearman): {ranks}."
+        "MAE of the tenths of the test rows with the smallest to the largest σ. On a line without points errors"
+        f" are as large as σ promises ({_promises(stages)}). Rank correlation of |residual| and σ (Spearman):"
+        f" {ranks}."
     )
     return Drawing("error_against_sigma", "sigma", caption, figure)
+
+
+def _promises(stages: Sequence[Stage]) -> str:
+    """Say how steep the lines are on which σ is right; once where they are alike."""
+    gaussian = _promise(Recalibration().mean_absolute_error())
+    shown = {s.title: _promise(s.check["promised_mae_per_sigma"]) for s in stages}
+    values = set(shown.values())
+    if values == {gaussian}:
+        return gaussian
+    listed = (
+        [*values] if len(values) == 1 else [f"{title}: {text}" for title, text in shown.items()]
+    )
+    return "; ".join((*listed, f"of Gaussian errors: {gaussian}"))
+
+
+def _promise(mae_per_sigma: float | None) -> str:
+    if mae_per_sigma is None:
+        return "no line, as Student's t with one degree of freedom or less has no mean error"
+    return f"MAE {mae_per_sigma:.2f} σ"
 
 
 def _sigma_histogram(stages: Sequence[Stage], summary: Mapping[str, Any]) -> Drawing:

@@ -144,6 +144,7 @@ def _units(unit: str) -> dict[str, str]:
         **of_target,
         **metric_units(unit),
         "label_saving": "1 (labels per label)",
+        "promised_mae_per_sigma": "1 (MAE over σ)",
         "radius": "scaled latent space",
         "timings_s": "s",
     }
@@ -175,14 +176,23 @@ def _arm(run: FinishedRun, arm: str, materials: RunMaterials | None) -> dict[str
             "n_before": _count(rows["n_unlabelled"][0]),
             "n_after": _count(rows["n_unlabelled"][-1]),
         },
-        "retrainings": _records(arm_rows(run.retrainings, arm), RETRAINING),
-        "radius": _radius(run, arm, picks),
+        "retrainings": _retrainings(run, arm),
+        "radius": _radius(arm, picks),
         "enrichment": arm_enrichment(materials, picks),
         "first_picks": _pick_records(picks, slice(None, PICKS_SHOWN)),
         "last_picks": _pick_records(
             picks, slice(max(PICKS_SHOWN, _size(picks) - PICKS_SHOWN), None)
         ),
     }
+
+
+def _retrainings(run: FinishedRun, arm: str) -> list[dict[str, Any]]:
+    """What each training of the network again brought, with the warnings of its Gaussian process."""
+    gps = run.later_gps.get(arm, {})
+    return [
+        {**row, "gp_warnings": list(gps.get(row["network"], {}).get("warnings") or ())}
+        for row in _records(arm_rows(run.retrainings, arm), RETRAINING)
+    ]
 
 
 def _count(value: float) -> int | None:
@@ -211,33 +221,24 @@ def _test(
     }
 
 
-def _radius(run: FinishedRun, arm: str, picks: Columns) -> dict[str, Any] | None:
+def _radius(arm: str, picks: Columns) -> dict[str, Any] | None:
     """What became of the distance between picks: ``None`` where the arm keeps no distance."""
     used = picks["radius"]
     known = np.isfinite(used)
     if not known.any():
         return None
-    asked = _asked_radius(run)
+    asked = picks.get("asked_radius", np.full(len(used), np.nan))
     # Only floating-point noise may make a kept radius differ from the one asked for.
-    shrunken = known & (used < asked * (1 - 1e-9)) if asked is not None else np.zeros_like(known)
+    shrunken = known & (used < asked * (1 - 1e-9))
+    wanted = asked[np.isfinite(asked)]
     return {
         "strategy": arm,
-        "asked": asked,
+        "asked": float(wanted.min()) if len(wanted) else None,
+        "largest_asked": float(wanted.max()) if len(wanted) else None,
         "smallest_used": float(used[known].min()),
         "cycles_with_smaller_radius": sorted(set(picks["cycle"][shrunken].tolist())),
         "cycles": len(set(picks["cycle"][known].tolist())),
     }
-
-
-def _asked_radius(run: FinishedRun) -> float | None:
-    selection = run.config.get("selection") or {}
-    if selection.get("distance_cutoff") is not None:
-        return float(selection["distance_cutoff"])
-    fraction = selection.get("distance_cutoff_fraction")
-    length_scale = (run.gp.get("hyperparameters") or {}).get("length_scale")
-    if fraction is None or length_scale is None:
-        return None
-    return float(fraction) * float(np.min(length_scale))  # one length, or one a dimension
 
 
 def _pick_records(picks: Columns, which: slice) -> list[dict[str, Any]]:

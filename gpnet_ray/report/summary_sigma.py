@@ -48,6 +48,7 @@ def sigma_check(
     curve = calibration_curve(*columns, recalibration)
     worst = worst_points(rows["material_id"].tolist(), rows["formula"].tolist(), *columns)
     return {
+        "promised_mae_per_sigma": recalibration.mean_absolute_error(),
         "deciles": [dataclasses.asdict(b) for b in error_in_sigma_bins(*columns)],
         "worst_points": [dataclasses.asdict(point) for point in worst],
         "calibration_curve": {

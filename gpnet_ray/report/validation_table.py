@@ -73,13 +73,34 @@ def _lines_below(summary: Mapping[str, Any], target: Mapping[str, Any]) -> list[
     how = f"{len(folds)} folds" if len(folds) > 1 else "One split"
     seconds = sum(fold["seconds"] for fold in folds)
     lines = [
-        f"{how}: {learned} rows learned from, {held} held out and never seen; {seconds:.0f} s of tasks.",
+        f"{how}: {learned} rows learned from, {held} held out{_seen(summary)}; {seconds:.0f} s of tasks.",
         f"Labels: {target['label_note']}",
     ]
+    n_unimproved = sum(fold.get("best_epoch") == 0 for fold in folds)
+    if n_unimproved:
+        where = f"In {n_unimproved} of {len(folds)} folds no" if len(folds) > 1 else "No"
+        lines.insert(
+            1,
+            f"{where} epoch was better than the network that training began from, which was kept.",
+        )
     n_warnings = sum(len(fold["warnings"]) for fold in folds)
     if n_warnings:
         first = next(fold for fold in folds if fold["warnings"])
-        lines.insert(1, f"{n_warnings} warnings of the fits, the first: {first['warnings'][0]}")
+        lines.insert(1, f"{n_warnings} warnings of the folds, the first: {first['warnings'][0]}")
     if summary["n_rejected"]:
         lines.insert(1, f"{summary['n_rejected']} materials were rejected: rejected.csv.")
     return lines
+
+
+def _seen(summary: Mapping[str, Any]) -> str:
+    """What is known of whether the held-out rows are new, also to the network that training began from."""
+    first = summary["first_network"]
+    if first is None or (first["all_rows_known"] and not first["n_known"]):
+        return " and never seen"
+    if first["n_known"]:
+        least = "" if first["all_rows_known"] else "at least "
+        return (
+            f"; {least}{first['n_known']} of {first['n_held_out']} held-out rows had trained the network that this began"
+            " from"
+        )
+    return "; what the network that this began from was trained on is not known"

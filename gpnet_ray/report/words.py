@@ -14,6 +14,7 @@ __all__ = [
     "counted",
     "error_text",
     "failed_labels_text",
+    "gp_warning_sentences",
     "label_saving_sentence",
     "network_sentence",
     "percent_text",
@@ -147,9 +148,21 @@ def retraining_sentence(arm: str, retraining: Mapping[str, Any], unit: str) -> s
     return (
         f"{arm}: the network was trained again on {counted(retraining['n_labelled'], 'label')} ({how},"
         f" {counted(retraining['epochs'], 'epoch')}, {retraining['seconds']:.0f} s): validation MAE {old}"
-        f" before, {new} after; its own output has a test MAE of"
+        f" {unit} before, {new} {unit} after; its own output has a test MAE of"
         f" {error_text(retraining['network_test_mae'])} {unit}.{kept}"
     )
+
+
+def gp_warning_sentences(summary: Mapping[str, Any]) -> tuple[str, ...]:
+    """Give the warnings of the fit of every Gaussian process of a run, and say of which network it is."""
+    later = (
+        f"GP of {arm['strategy']}'s network {retraining['network']}"
+        f" ({counted(retraining['n_labelled'], 'label')}): {warning}"
+        for arm in summary["arms"]
+        for retraining in arm["retrainings"]
+        for warning in retraining["gp_warnings"]
+    )
+    return (*(f"GP of the first network: {w}" for w in summary["gp"]["warnings"]), *later)
 
 
 def label_saving_sentence(saving: Mapping[str, Any], unit: str) -> str:
@@ -194,11 +207,18 @@ def radius_sentence(radius: Mapping[str, Any]) -> str:
     if radius["asked"] is None:
         return f"{arm}: the smallest distance kept between the picks of a batch was {smallest}."
     asked, shrunken = f"{radius['asked']:.4g}", len(radius["cycles_with_smaller_radius"])
+    if radius["largest_asked"] > radius["asked"]:  # a share of length scales that were fitted again
+        asked += f" to {radius['largest_asked']:.4g}"
     if not shrunken:
         return f"{arm}: the picks of every batch are at least {asked} apart, as asked."
+    advice = (
+        " That is far apart for this pool: selection.distance_cutoff sets a smaller one."
+        if shrunken == radius["cycles"]
+        else ""
+    )
     return (
         f"{arm}: {asked} was asked, but in {shrunken:,} of {counted(radius['cycles'], 'cycle')} the "
-        f"batch could not be filled with it; the smallest distance used was {smallest}."
+        f"batch could not be filled with it; the smallest distance used was {smallest}.{advice}"
     )
 
 

@@ -17,11 +17,18 @@ from support.kept_lines import KeptLines
 from gpnet_ray.actors.settings import ResourcesConfig
 from gpnet_ray.campaign.featurising import featurise
 from gpnet_ray.campaign.pool_build import build_pool
-from gpnet_ray.campaign.pool_sources import embedded_oxides, pool_source, structure_files
+from gpnet_ray.campaign.pool_sources import (
+    embedded_oxides,
+    holds_one_crystal,
+    pool_source,
+    structure_files,
+)
 from gpnet_ray.campaign.surrogate_use import featurise_into, predict_pool
 from gpnet_ray.config import NetworkConfig
+from gpnet_ray.data.dataset import MaterialsDataset
 from gpnet_ray.data.hypothetical_oxides import hypothetical_oxides
 from gpnet_ray.data.readers import read_dataset
+from gpnet_ray.data.structure_parsing import BadStructureError, parse_structure
 from gpnet_ray.errors import DataError, InputError
 from gpnet_ray.gnn.architecture import weight_shapes
 from gpnet_ray.gnn.featurize import Featurizer
@@ -138,6 +145,63 @@ def test_ids_are_those_that_a_dataset_of_the_same_file_has(small_ray, tmp_path, 
     assert tuple(pool) == dataset.ids
 
 
+@pytest.mark.parametrize("kind", ["struct", "json bytes", "cif bytes", "number"])
+def test_crystals_of_a_parquet_file_are_those_that_a_dataset_of_the_same_file_has(
+    small_ray, tmp_path, kind
+):
+    crystals = [row["structure"] for row in rows(3)]
+    values = {
+        "struct": [{k: v for k, v in s.as_dict().items() if k != "properties"} for s in crystals],
+        "json bytes": [json.dumps(s.as_dict()).encode() for s in crystals],
+        "cif bytes": [s.to(fmt="cif").encode() for s in crystals],
+        "number": [1.5, None, 2.5],
+    }[kind]
+    if kind == "struct":
+        for value in values:
+            # Arrow has no struct without fields.
+            value["sites"] = [
+                {**s, "properties": {"seen": dt.date(2026, 1, 1)}} for s in value["sites"]
+            ]
+    path = tmp_path / "pool.parquet"
+    pq.write_table(pa.table({"material_id": ["a", "b", "c"], "structure": pa.array(values)}), path)
+    blocks = open_source(path).open(1.0, 0).iter_batches(batch_size=None, batch_format="pyarrow")
+    texts = pa.concat_tables(blocks).column("structure").to_pylist()
+
+    def read() -> MaterialsDataset:
+        return read_dataset(path, target="", unit="", with_targets=False)
+
+    if kind == "number":
+        with pytest.raises(DataError, match="none of the 3 structures"):
+            read()
+        for text in texts:
+            with pytest.raises(BadStructureError, match="does not parse"):
+                parse_structure(text)
+    else:
+        for text, structure, given in zip(texts, read().structures, crystals, strict=True):
+            for found in (parse_structure(text).structure, structure):
+                assert found.composition == given.composition
+                # CIF is written with eight digits.
+                assert found.volume == pytest.approx(given.volume, rel=1e-6)
+
+
+def test_bytes_that_are_ids_are_read_as_text_and_others_refused(tmp_path):
+    crystals = [json.dumps(row["structure"].as_dict()) for row in rows(2)]
+    path = tmp_path / "pool.parquet"
+    for ids in ([b"mp-1", "mp-β".encode()], [b"mp-1", b"\xff\xfe"]):
+        pq.write_table(pa.table({"material_id": ids, "structure": crystals}), path)
+        if ids[1] != b"\xff\xfe":
+            read = read_dataset(path, target="", unit="", with_targets=False)
+            assert read.ids == ("mp-1", "mp-β")
+            open_source(path)
+            continue
+        for reads in (
+            open_source,
+            lambda p: read_dataset(p, target="energy", unit="", with_targets=False),
+        ):
+            with pytest.raises(DataError, match=r"pool\.parquet: the id b'.xff.xfe' is no UTF-8"):
+                reads(path)
+
+
 def test_ids_that_are_the_same_as_text_are_duplicates_in_a_pool_and_a_dataset(tmp_path):
     # As text with the spaces taken off, which is what ids are compared by.
     twice = [{**row, "material_id": i} for row, i in zip(rows(2), ("m", " m"), strict=True)]
@@ -193,6 +257,22 @@ def test_files_of_crystals(small_ray, network, tmp_path):
     values = table.column("network_prediction").to_pylist()
     # CIF is written with eight digits.
     assert values[0] == pytest.approx(values[1], abs=1e-4)
+
+
+def test_what_is_one_crystal_and_what_a_dataset_of_many(tmp_path):
+    (tmp_path / "poscars").mkdir()
+    (tmp_path / "contcar.vasp").mkdir()
+    tables = (
+        "poscar_oxides.parquet",
+        "contcars.CSV",
+        "POSCARs.json",
+        "poscars.csv.gz",
+        "POSCAR.pq",
+    )
+    for dataset in ("poscars", "contcar.vasp", "oxides.parquet", *tables):
+        assert not holds_one_crystal(tmp_path / dataset), dataset
+    for crystal in ("POSCAR", "POSCAR_mp-1.2", "contcar-relaxed", "a.CIF", "a.poscar", "b.vasp"):
+        assert holds_one_crystal(tmp_path / crystal), crystal
 
 
 def test_what_pymatgen_warned_of_is_said_with_ids_wherever_crystals_are_read(

@@ -20,6 +20,7 @@ from support.stretches import (
     sequential_max_sigma,
 )
 
+from gpnet_ray.campaign.identity import check_same
 from gpnet_ray.campaign.journal import Journal, read_journal
 from gpnet_ray.errors import RunFolderError
 
@@ -39,9 +40,9 @@ def test_a_resumed_arm_buys_nothing_again(
     path = fresh(tmp_path / "again") / "journal.jsonl"
     path.write_text("".join(lines[:-8]))
     again = run_arm(scorers, path.parent, oracle=oracle, **how)
-    assert [(p.outcome, p.radius) for p in again.picks] == [
-        (p.outcome, p.radius) for p in result.picks
-    ]
+    radii = [[(p.outcome, p.radius, p.asked_radius) for p in a.picks] for a in (again, result)]
+    assert radii[0] == radii[1]
+    assert all((r is None) == (strategy != "distance") for _, *both in radii[0] for r in both)
     # Other rounds of messages, so other rounding: some 1e-13 of variances of the order of one.
     sigmas = [[p.sigma for p in arm.picks] for arm in (again, result)]
     np.testing.assert_allclose(*sigmas, rtol=0, atol=1e-10)
@@ -106,3 +107,12 @@ def test_another_order_of_random_is_refused(scorers: Any, tmp_path: Path) -> Non
         RunFolderError, match=r"cycle 1 of random picked .*\] before the interruption and \["
     ):
         run_arm(scorers, tmp_path, strategy="random")
+
+
+def test_the_columns_of_a_run_may_become_more_exact_and_nothing_else_may_change(
+    tmp_path: Path,
+) -> None:
+    then = {"gp.columns_dtype": "float32", "gp.kernel": "laplacian"}
+    check_same(tmp_path, then, {**then, "gp.columns_dtype": "float64"})
+    with pytest.raises(RunFolderError, match=r"gp\.kernel: laplacian then, rbf now"):
+        check_same(tmp_path, then, {**then, "gp.kernel": "rbf"})

@@ -149,6 +149,28 @@ def test_only_what_is_missing_is_done_again(small_ray, tmp_path, monkeypatch):
     assert calls(runs)[-1] == ("energy", third)
 
 
+def test_no_held_out_crystal_is_learned_from_under_another_pressure(
+    small_ray, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("gpnet_ray.campaign.validation_pool.learn_and_predict", predict_the_mean)
+    made = [
+        row | {"material_id": f"{row['material_id']}@{pressure:g}", "pressure_GPa": pressure}
+        for row in rows(12)
+        for pressure in (0.0, 20.0, 40.0)
+    ]
+    write_parquet(tmp_path / "oxides.parquet", made)
+    (tmp_path / "runs").mkdir()
+    options = ("--target", "energy", "--folds", "4", "--global-feature", "pressure_GPa")
+    done = validate(tmp_path, *options)
+    assert done.exit_code == 0, done.output
+    table = predictions(tmp_path)
+    assert len(table) == 36
+    of_crystal = table.groupby(table.material_id.str.split("@").str[0])
+    assert set(of_crystal.size()) == {3}
+    assert set(of_crystal.fold.nunique()) == {1}
+    assert set(table.fold) == {1, 2, 3, 4}
+
+
 def test_a_damaged_fold_is_an_error_that_names_the_file(copy):
     path = copy / "runs" / NAME / "folds" / "energy-1.parquet"
     content = bytearray(path.read_bytes())

@@ -7,7 +7,7 @@ import pytest
 from gpnet_ray.campaign.validation_folds import HeldOut, draw_folds
 from gpnet_ray.campaign.validation_task import threads_a_fold
 from gpnet_ray.data.splits import make_split
-from gpnet_ray.errors import InputError
+from gpnet_ray.errors import DataError, InputError
 
 IDS = [f"m-{number}" for number in range(47)]
 
@@ -36,6 +36,46 @@ def test_one_split_is_that_of_a_campaign_with_the_same_numbers_and_seed():
     (rest,) = draw_folds(IDS, HeldOut(n_test=9), seed=7)
     assert len(rest.train) == 38
     assert len(set(rest.train) & set(rest.test)) == 0
+
+
+CRYSTALS = {f"{i}@{p}": i for i in IDS for p in range(1 + int(i[2:]) % 4)}
+"""47 crystals, each under one to four conditions."""
+
+
+def test_a_crystal_under_several_conditions_is_held_out_in_one_fold():
+    rows = sorted(CRYSTALS)
+    folds = draw_folds(rows, HeldOut(folds=5), seed=3, crystals=CRYSTALS)
+    assert sorted(i for fold in folds for i in fold.test) == rows
+    for fold in folds:
+        assert not {CRYSTALS[i] for i in fold.train} & {CRYSTALS[i] for i in fold.test}
+        assert sorted(fold.train + fold.test) == rows
+        # As equal as crystals of up to four rows can be dealt out.
+        assert abs(len(fold.test) - len(rows) / 5) <= 4
+    assert draw_folds(rows[::-1], HeldOut(folds=5), seed=3, crystals=CRYSTALS) == folds
+
+
+@pytest.mark.parametrize("n_train", [None, 40])
+def test_a_split_shares_no_crystal_and_is_that_of_a_campaign(n_train):
+    rows, held_out = sorted(CRYSTALS), HeldOut(n_test=21, n_train=n_train)
+    (fold,) = draw_folds(rows, held_out, seed=7, crystals=CRYSTALS)
+    assert not {CRYSTALS[i] for i in fold.train} & {CRYSTALS[i] for i in fold.test}
+    assert {i for i in rows if CRYSTALS[i] in {CRYSTALS[t] for t in fold.test}} == set(fold.test)
+    assert 18 <= len(fold.test) <= 21
+    assert len(fold.train) == (n_train or len(rows) - len(fold.test))
+    if n_train:
+        split = make_split(rows, n_train=40, n_test=21, seed=7, crystals=CRYSTALS)
+        assert (split.train, split.test) == (fold.train, fold.test)
+        assert not {CRYSTALS[i] for i in split.pool} & {CRYSTALS[i] for i in split.test}
+
+
+def test_crystals_of_too_many_rows_to_be_held_out_are_refused():
+    four = {f"{i}@{p}": i for i in IDS[:8] for p in range(4)}
+    with pytest.raises(InputError, match=r"--test 3 holds out 0 rows.*raise --test"):
+        draw_folds(list(four), HeldOut(n_test=3), seed=0, crystals=four)
+    with pytest.raises(DataError, match=r"more than 3 rows.*raise --test"):
+        make_split(list(four), n_train=10, n_test=3, seed=0, crystals=four)
+    with pytest.raises(InputError, match=r"9 folds of 8 crystals.*lower --folds"):
+        draw_folds(list(four), HeldOut(folds=9), seed=0, crystals=four)
 
 
 @pytest.mark.parametrize(

@@ -77,8 +77,9 @@ def test_a_runs_metrics_can_be_scraped_and_status_says_the_same(
 ) -> None:
     folder, seen = on_one_node
     events = read_journal(journal_of(folder))
-    figures = Standing.of(events).figures()
-    assert seen.scraped == {("small", "eV/atom"): figures}
+    standing = Standing.of(events)
+    figures = standing.figures()
+    assert seen.scraped == {("small", standing.run_id, "eV/atom"): figures}
     # Counted by hand: the start's labels and what two strategies bought, some of it by both.
     picks = final_state(folder)["picks"]
     assert figures.labels_ok == N_START + picks.material_id.nunique()
@@ -105,6 +106,7 @@ def test_a_runs_metrics_can_be_scraped_and_status_says_the_same(
     of_random = f"random: 8 picks, {N_POOL - 8} left in the pool, largest σ "
     assert of_random in seen.at_the_end
     assert of_random in seen.of_the_cluster
+    assert f"small (run id {standing.run_id}):" in seen.of_the_cluster
     assert "Nodes: 1; " in seen.of_the_cluster
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import warnings
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pymatgen.analysis.structure_matcher import StructureMatcher
 from pymatgen.core import Composition, Structure
@@ -77,6 +80,19 @@ def test_matbench_index_numbers_become_ids_as_text(tmp_path, crystals, energies)
     assert read(path).ids == ("0", "1", "2")
 
 
+@pytest.mark.parametrize("orient", ["split", "columns"])
+def test_row_numbers_never_become_ids_of_a_json_table_because_a_name_was_mistyped(
+    orient, tmp_path, crystals, energies
+):
+    made = json_rows(crystals, energies)
+    path = tmp_path / "d.json"
+    pd.DataFrame(made).rename(columns={"material_id": "mpid"}).to_json(path, orient=orient)
+    with pytest.raises(DataError, match=r"(?s)'mp_id'.*did you mean 'mpid'.*leave that out"):
+        read(path, id_column="mp_id")
+    assert read(path, id_column="mpid").ids == tuple(crystals)
+    assert read(path).ids == ("0", "1", "2")
+
+
 def test_columns_can_be_named(tmp_path, crystals, energies):
     table = pd.DataFrame(json_rows(crystals, energies))
     path = tmp_path / "d.csv"
@@ -114,6 +130,50 @@ def test_a_damaged_file_is_named(name, text, tmp_path):
     (tmp_path / name).write_text(text)
     with pytest.raises(DataError, match=name):
         read(tmp_path / name)
+
+
+@pytest.mark.parametrize("write", [write_csv, write_matbench])
+@pytest.mark.parametrize("harm", ["cut off", "damaged"])
+def test_a_gzipped_file_that_is_cut_off_or_damaged_is_named(
+    write, harm, tmp_path, crystals, energies
+):
+    plain = write(tmp_path, crystals, energies)
+    packed = bytearray(gzip.compress(plain.read_bytes()))
+    if harm == "cut off":
+        del packed[len(packed) // 2 :]
+    else:
+        # The first block, behind the 10 bytes of the head, is of a type that there is none of: zlib.error.
+        packed[10] |= 0b110
+    path = plain.with_name(f"{plain.name}.gz")
+    path.write_bytes(packed)
+    with pytest.raises(DataError, match=rf"{path.name} cannot be read as"):
+        read(path)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "json"])
+@pytest.mark.parametrize("doubled", ["energy", "structure", "material_id"])
+def test_a_column_that_is_there_twice_is_refused_where_it_is_read(
+    kind, doubled, tmp_path, crystals, energies
+):
+    table = pd.DataFrame(json_rows(crystals, energies))
+    path = tmp_path / f"d.{kind}"
+
+    def write(twice: str) -> None:
+        both = pd.concat([table.assign(note=""), pd.DataFrame({twice: ["x", "y", "z"]})], axis=1)
+        if kind == "parquet":
+            arrays = [pa.array(both.iloc[:, n]) for n in range(both.shape[1])]
+            pq.write_table(pa.Table.from_arrays(arrays, names=list(both.columns)), path)
+        elif kind == "csv":
+            both.to_csv(path)
+        else:
+            content = {"index": [0, 1, 2], "columns": list(both.columns)}
+            path.write_text(json.dumps({**content, "data": both.to_numpy().tolist()}))
+
+    write(doubled)
+    with pytest.raises(DataError, match=f"more than one column '{doubled}'.*rename"):
+        read(path)
+    write("note")
+    assert read(path).ids == tuple(crystals)
 
 
 def test_missing_target_column_names_the_nearest(tmp_path, crystals, energies):

@@ -70,6 +70,20 @@ def test_identical_curves_save_nothing(errors):
     assert (saving.better, saving.worse) == ("a", "b")
 
 
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_the_same_labels_in_another_order_end_equal_whatever_the_rounding(sign):
+    """Both arms labelled the whole pool."""
+    early = curve("max-sigma", [0.5, 0.2, 0.2])
+    late = curve("random", [0.5, 0.4, 0.2 + sign * 2e-16])
+    for pair in ((early, late), (late, early)):
+        saving = compare_two(*pair, measure="test")
+        assert (saving.better, saving.labels_needed, saving.saving) == ("max-sigma", 1, 2.0)
+        assert saving.final_error_better == saving.final_error_worse
+        assert saving.relative_difference == 0
+    both = [curve(arm, [0.5, 0.4, 0.2 + n * 1e-16]) for n, arm in enumerate(("a", "b"))]
+    assert compare_two(*both, measure="test").saving == 1.0
+
+
 def test_equal_final_errors_go_to_the_arm_that_was_there_first():
     slow, fast = curve("slow", [1.0, 0.9, 0.8, 0.5]), curve("fast", [1.0, 0.5, 0.5, 0.5])
     saving = compare_two(slow, fast, measure="test")

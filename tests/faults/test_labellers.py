@@ -12,6 +12,7 @@ import pytest
 import ray
 from support.labellers import hired
 from support.logged_oracle import LoggedOracle
+from support.raising_oracle import REASONS, RaisingOracle
 
 from gpnet_ray.actors.labeller import Labeller
 from gpnet_ray.actors.labeller_crew import LabellerCrew
@@ -74,6 +75,34 @@ def test_labellers_that_raise_hang_die_or_answer_nan(
     survived("oracle that answers NaN", 2)
     survived("labeller that hangs", 1)
     survived("labeller killed by its oracle", 3)
+
+
+def test_an_exception_that_does_not_travel_costs_no_labeller_and_is_told_as_it_was(
+    small_ray: None, tmp_path: Path, survived: Callable[[str, int], None]
+) -> None:
+    settings = LabelsConfig(tries=2, backoff_seconds=0.0)
+    path, notes = tmp_path / "journal.jsonl", list[str]()
+    ids = ["first", *REASONS, "last"]
+    with (
+        hired(RaisingOracle(), notify=notes.append) as crew,
+        Journal(path) as journal,
+        LabelDesk(crew, dict.fromkeys(ids), journal, settings=settings) as desk,
+    ):
+        first, *raised, last = [next(desk.label([i])) for i in ids]
+    assert {o.material_id: o.reason for o in raised} == REASONS
+    assert all(o.tries == 2 for o in raised)
+    faults = [(e["ids"][0], e["reason"]) for e in read_journal(path) if e["event"] == "fault"]
+    assert faults == [*REASONS.items()]
+    assert first.value == last.value, "the labeller's process was replaced"
+    assert notes == []
+    survived("exception that does not travel", 2 * len(REASONS))
+
+
+def test_the_traceback_of_what_an_oracle_raised_reaches_ray(small_ray: None) -> None:
+    labeller = ray.remote(Labeller).options(num_cpus=0.1).remote(RaisingOracle())
+    with pytest.raises(ray.exceptions.RayTaskError, match=r"raise RAISED\[material_id\]\(\)"):
+        ray.get(labeller.label.remote(["two arguments"], [None]))
+    ray.kill(labeller)
 
 
 def test_labellers_that_cannot_be_replaced_are_an_error_in_time(

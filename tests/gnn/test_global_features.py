@@ -49,6 +49,33 @@ def held_out_mae(state: NetworkState, graphs: CrystalGraphs, y: np.ndarray) -> f
     return float(np.abs(predicted - [value[i] for i in ids]).mean())
 
 
+def test_training_is_judged_by_crystals_that_it_knows_under_no_condition(
+    structures, graphs, learnable_targets, tiniest_network
+):
+    names, made = [], []
+    for name, structure in zip(graphs.ids, structures, strict=True):
+        for pressure in (0.0, 20.0, 40.0):
+            copy = structure.copy()
+            copy.properties["pressure_GPa"] = pressure
+            names.append(f"{name}@{pressure:g}")
+            made.append(copy)
+    features = ("pressure_GPa",)
+    built, _ = build_graphs(names, made, cutoff_angstrom=4.0, global_features=features)
+    assert len(set(built.crystals)) == len(graphs)
+    assert built.select(names[::-1]).crystals == built.crystals[::-1]
+    network = tiniest_network.model_copy(update={"global_features": features})
+    settings = {"training": TRAINING, "seed": 3, "target": "t", "unit": "eV/atom"}
+    trainer = Trainer(built, np.repeat(learnable_targets, 3), network=network, **settings)
+    train, held_out = (
+        {name.split("@")[0] for name in part}
+        for part in (trainer.train_ids, trainer.validation_ids)
+    )
+    assert not train & held_out
+    assert train | held_out == set(graphs.ids)
+    # Without features an id is a crystal of its own, whatever the crystal: as it always was.
+    assert graphs.crystal_of() is None
+
+
 def test_a_target_that_only_a_feature_decides_is_learned_from_it(
     trained, graphs, graphs_with_features, by_pressure, tiniest_network
 ):

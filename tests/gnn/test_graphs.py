@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -21,6 +22,10 @@ def rock_salt() -> Structure:
     face_centres = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
     points = np.concatenate([face_centres, face_centres + np.array([0.5, 0, 0])])
     return Structure(Lattice.cubic(4.2), ["Mg"] * 4 + ["O"] * 4, points)
+
+
+def with_site(element: str, place: list[float]) -> Structure:
+    return rock_salt().append(element, place)
 
 
 def bond_table(sources, targets, lengths) -> np.ndarray:
@@ -98,6 +103,50 @@ def test_bad_structures_are_set_aside_with_a_reason_and_never_shift_a_row():
             np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.parametrize(
+    ("structure", "reason"),
+    [
+        # 4.2 Å written as nm: all is within the cut-off of all.
+        (rock_salt().scale_lattice(0.42**3), "Mg and O are 0.210 Å apart"),
+        # A site that is listed twice, as it is and a lattice vector away.
+        (with_site("O", [0.5, 0.0, 0.0]), "O and O are 0.000 Å apart"),
+        (with_site("O", [1.501, 0.0, 0.0]), "O and O are 0.004 Å apart"),
+        (with_site("H", [0.1, 0.0, 0.0]), "Mg and H are 0.420 Å apart|H and Mg are 0.420 Å apart"),
+        (Structure(Lattice.orthorhombic(0.3, 5, 5), ["Mg"], [[0, 0, 0]]), "Mg and Mg are 0.300 Å"),
+    ],
+    ids=["nm", "twice", "twice in another cell", "too near", "its own image"],
+)
+def test_atoms_closer_than_in_any_crystal_are_refused_with_their_distance(structure, reason):
+    graphs, rejected = build_graphs(
+        ["bad", "good"], [structure, rock_salt()], cutoff_angstrom=CUTOFF
+    )
+    assert graphs.ids == ("good",)
+    assert [(r.material_id, r.category) for r in rejected] == [("bad", "atoms too close")]
+    assert re.match(reason, rejected[0].reason), rejected[0].reason
+    assert "lengths in Å" in rejected[0].reason
+
+
+def test_the_shortest_bond_that_there_is_stays_a_bond():
+    hydrogen = Structure(
+        Lattice.cubic(6.0), ["H", "H"], [[0, 0, 0], [0.741, 0, 0]], coords_are_cartesian=True
+    )
+    graphs, rejected = build_graphs(["H2"], [hydrogen], cutoff_angstrom=CUTOFF)
+    assert rejected == ()
+    assert graphs.bond_lengths_angstrom.tolist() == pytest.approx([0.741, 0.741])
+
+
+def test_a_large_cell_in_nm_is_refused_in_no_time():
+    # 1728 atoms in 16 Å³: 50 million bonds within 4 Å, 24 s and 4.6 GB when they were all looked for.
+    huge = rock_salt() * (6, 6, 6)
+    start = time.perf_counter()
+    _, rejected = build_graphs(
+        ["nm"], [huge.scale_lattice(huge.volume / 1000)], cutoff_angstrom=CUTOFF, may_be_none=True
+    )
+    # 0.24 s on one core of a busy machine.
+    assert time.perf_counter() - start < 5.0
+    assert rejected[0].category == "atoms too close"
+
+
 def test_a_bad_structure_stops_the_run_where_that_was_asked():
     structure, _, reason = unusable()["no-bond"]
     with pytest.raises(DataError, match=rf"'lonely'.*{reason}"):
@@ -161,3 +210,4 @@ def test_real_oxides_become_graphs_in_seconds():
     # All 10,455 took 2 s on one core; ten times that is still far below the 30 s allowed for them.
     assert time.perf_counter() - start < 2.0
     assert len(graphs) + len(rejected) == 1000
+    assert not [r for r in rejected if r.category == "atoms too close"]

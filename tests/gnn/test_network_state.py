@@ -13,6 +13,7 @@ from gpnet_ray.config import NetworkConfig
 from gpnet_ray.errors import InputError
 from gpnet_ray.gnn.architecture import weight_shapes
 from gpnet_ray.gnn.network_state import NETWORK_FILE, NetworkState, load_network_state
+from gpnet_ray.gnn.records import KeptEpoch
 
 READ_IN_NEW_PROCESS = """
 import sys
@@ -72,17 +73,19 @@ def test_a_new_process_reads_exactly_what_was_written(state, tmp_path):
 
 
 def test_what_was_held_out_is_kept_and_is_no_part_of_what_predicts(state, tmp_path):
-    kept = dataclasses.replace(state, held_out_ids=("b", "a"))
+    kept = dataclasses.replace(state, held_out_ids=("b", "a"), kept=KeptEpoch(7, 0.125))
     kept.save(tmp_path / "network")
     read = load_network_state(tmp_path / "network")
     assert read.held_out_ids == ("b", "a")
+    assert read.kept == KeptEpoch(7, 0.125)
     assert read.held_out(["a", "c", "b"]).tolist() == [True, False, True]
     assert read.fingerprint() == state.fingerprint()
     # Networks that were saved before it was kept: nothing is known to be held out.
     description = json.loads((tmp_path / "network" / NETWORK_FILE).read_text())
-    del description["held_out_ids"]
+    del description["held_out_ids"], description["kept"]
     (tmp_path / "network" / NETWORK_FILE).write_text(json.dumps(description))
-    assert load_network_state(tmp_path / "network").held_out_ids == ()
+    older = load_network_state(tmp_path / "network")
+    assert (older.held_out_ids, older.kept) == ((), None)
 
 
 def test_the_fingerprint_tells_any_two_networks_apart(state):

@@ -12,7 +12,7 @@ from gpnet_ray.config import TrainingConfig
 from gpnet_ray.errors import InputError, NumericalError
 from gpnet_ray.gnn.checkpoint import load_checkpoint
 from gpnet_ray.gnn.featurize import Featurizer
-from gpnet_ray.gnn.records import EpochRecord
+from gpnet_ray.gnn.records import EpochRecord, KeptEpoch
 from gpnet_ray.gnn.training import Trainer
 from gpnet_ray.gnn.validation import held_out_mae
 
@@ -130,6 +130,9 @@ def test_a_start_that_no_epoch_improves_is_kept_and_patience_ends_the_training(
     assert trainer.best_state().fingerprint() == initial.fingerprint()
     checkpoint = trainer.checkpoint()
     assert checkpoint.best_epoch == 0
+    # What is told of the network is its own error, and not that of an epoch which was thrown away.
+    assert trainer.best_state().kept == KeptEpoch(0, checkpoint.best_validation_mae)
+    assert min(r.validation_mae for r in records) > checkpoint.best_validation_mae
     # What is held out here was held out there: the same error, from batches padded otherwise (float32).
     best_there = min(r.validation_mae for r in trained[1])
     assert checkpoint.best_validation_mae == pytest.approx(best_there, rel=1e-5)

@@ -89,6 +89,11 @@ def test_hyperparameters_survive_json(length_scale):
     assert Hyperparameters.from_json(json.loads(json.dumps(numbers.to_json()))) == numbers
 
 
+def test_whole_numbers_are_as_good_as_fractions():
+    whole = Hyperparameters("laplacian", 1, [2, 3], 0, -7)
+    assert repr(whole) == repr(Hyperparameters("laplacian", 1.0, (2.0, 3.0), 0.0, -7.0))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

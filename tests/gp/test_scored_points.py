@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
-from gpnet_ray.errors import InputError
+from gpnet_ray.errors import InputError, NumericalError
 from gpnet_ray.gp import scored_points
 from gpnet_ray.gp.scored_points import ScoredPoints
 
@@ -114,6 +116,16 @@ def test_float32_columns_cost_a_millionth_of_the_prior_variance(problem):
     np.testing.assert_allclose(points.predictions()[2], sigma, rtol=0, atol=1e-5)
     with pytest.raises(InputError, match="dtype 'float16'"):
         ScoredPoints(posterior.snapshot(), [], np.empty((0, 4)), dtype="float16")
+
+
+def test_float32_is_refused_where_its_rounding_would_decide_who_is_picked(problem):
+    smooth = replace(problem.hyperparameters, kernel="rbf", length_scale=3.0, noise_std=1e-4)
+    posterior = replace(problem, hyperparameters=smooth).posterior()
+    points = [posterior.snapshot(), problem.pool_ids, problem.pool_X]
+    with pytest.raises(NumericalError, match=r"it would not be the largest σ .* float64"):
+        ScoredPoints(*points, dtype="float32")
+    ScoredPoints(*points)
+    ScoredPoints(posterior.snapshot(), [], np.empty((0, 4)), dtype="float32")
 
 
 def test_an_empty_block_repeats_the_metrics(problem):

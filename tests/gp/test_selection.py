@@ -128,7 +128,7 @@ def test_distance_shrinks_the_radius_only_as_far_as_the_whole_pool_needs(
     (cycle,) = sharded_loop(problem, 1, shards=shards, limit=limit, **how)
     rows = [problem.pool_row(i) for i in cycle.ids]
     assert len(set(rows)) == 20
-    assert 0.45 < cycle.radius < 0.9
+    assert 0.45 < cycle.radius < cycle.asked_radius == 0.9
     assert pdist(problem.pool_X[rows]).min() >= cycle.radius
     # A walk with a radius larger by more than the bisection's last step (0.9 / 2²⁰) finds fewer.
     _, sigma = problem.posterior().predict(problem.pool_X)
@@ -148,7 +148,7 @@ def test_distance_asks_for_more_candidates_before_it_shrinks_the_radius(problem,
     how = {"strategy": "distance", "batch_size": 2, "distance_cutoff": 0.5}
     (cycle,) = sharded_loop(problem, 1, shards=1, limit=10, **how)
     assert [problem.pool_row(i) < 10 for i in cycle.ids] == [True, False]
-    assert cycle.radius == 0.5
+    assert cycle.radius == cycle.asked_radius == 0.5
 
 
 def test_points_in_one_place_can_fill_a_batch_only_with_radius_zero(problem):

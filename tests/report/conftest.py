@@ -99,10 +99,8 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
                         "material_id": f"{id_prefix}{strategy}-{cycle}",
                         "formula": formula,
                         "sigma": 0.3 / cycle,
-                        # The distance arm asked for 0.1 x 2.5 and could not keep it in one cycle.
-                        "radius": (0.125 if cycle == 2 else 0.25)
-                        if strategy == "distance"
-                        else None,
+                        # The distance arm could not keep what it asked for in one cycle.
+                        **(radii(cycle) if strategy == "distance" else {}),
                         "status": "failed" if failed else "ok",
                         "label": None if failed else -2.0 + 0.1 * cycle,
                         "reason": "Ewald sum <did not> converge" if failed else "",
@@ -114,6 +112,10 @@ def make_run(tmp_path_factory: pytest.TempPathFactory) -> MakeRun:
         return path
 
     return make
+
+
+def radii(cycle: int) -> dict[str, float]:
+    return {"radius": 0.125 if cycle == 2 else 0.25, "asked_radius": 0.25}
 
 
 def write_files(
@@ -136,7 +138,7 @@ def write_files(
         {
             **dict.fromkeys(("strategy", "material_id", "formula", "status", "reason"), text),
             **dict.fromkeys(("cycle", "tries"), count),
-            **dict.fromkeys(("sigma", "radius", "label", "seconds"), number),
+            **dict.fromkeys(("sigma", "radius", "asked_radius", "label", "seconds"), number),
         },
     )
     texts = dict.fromkeys(("strategy", "stage", "material_id", "formula"), text)

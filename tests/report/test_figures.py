@@ -24,7 +24,7 @@ from gpnet_ray.report.figures_sigma import (
     sigma_bins_figure,
     sigma_histogram_figure,
 )
-from gpnet_ray.report.style import BLUE, ArmStyle
+from gpnet_ray.report.style import BLACK, BLUE, GREY, VERMILLION, ArmStyle
 
 STYLE = ArmStyle(BLUE, "-")
 NAMES = {"quantity": "Band gap", "unit": "eV", "title": "a title with 5 $ in it"}
@@ -120,18 +120,37 @@ def test_calibration_deciles_and_histogram_show_the_numbers_that_they_are_given(
     assert figure.axes[0].lines[1].get_ydata() == pytest.approx(curve.observed)
 
     bins = error_in_sigma_bins(*predictions)
-    figure = sigma_bins_figure([NamedCurve("before", STYLE, bins)], **NAMES)
+    figure = sigma_bins_figure([NamedCurve("before", STYLE, bins)], promised=[0.7], **NAMES)
     drawn, ideal = figure.axes[0].lines
     assert drawn.get_xdata() == pytest.approx([b.rms_sigma for b in bins])
     assert drawn.get_ydata() == pytest.approx([b.mae for b in bins])
-    # Absolute values of a Gaussian of σ = 1 average 0.7978845608.
-    assert ideal.get_ydata()[-1] / ideal.get_xdata()[-1] == pytest.approx(0.7978845608)
+    assert ideal.get_ydata()[-1] / ideal.get_xdata()[-1] == pytest.approx(0.7)
+    assert ideal.get_label() == "σ is right"
 
     sigmas = np.append(predictions[2], 50.0)  # far beyond the last bin, and still counted
     figure = sigma_histogram_figure([NamedCurve("before", STYLE, sigmas)], unit="eV", title="t")
     (outline,) = figure.axes[0].patches
     heights = outline.get_xy()[1:-1:2, 1]
     assert heights.sum() == len(sigmas)
+
+
+def test_where_sigma_is_right_is_a_line_of_each_stage_unless_they_agree_or_there_is_none(
+    predictions,
+):
+    bins = error_in_sigma_bins(*predictions)
+    styles = (STYLE, ArmStyle(BLACK, ":"), ArmStyle(VERMILLION, "--"))
+    stages = [NamedCurve(style.colour, style, bins) for style in styles]
+
+    def lines_without_points(promised: list[float | None]) -> dict[str, float]:
+        figure = sigma_bins_figure(stages, promised=promised, **NAMES)
+        lines = (line for line in figure.axes[0].lines if line.get_marker() == "None")
+        ends = {line.get_color(): line.get_xydata()[-1] for line in lines if len(line.get_xdata())}
+        return {colour: y / x for colour, (x, y) in ends.items()}
+
+    by_colour = {BLUE: 0.7, VERMILLION: 0.8}
+    assert lines_without_points([0.7, None, 0.8]) == pytest.approx(by_colour)
+    assert lines_without_points([0.7, 0.7, 0.7]) == pytest.approx({GREY: 0.7})
+    assert lines_without_points([None, None, None]) == {}
 
 
 def test_maps_colour_what_is_known_and_keep_the_order_of_the_picks():

@@ -19,6 +19,7 @@ from gpnet_ray.gp.scaling import LatentScaler
 from gpnet_ray.latent_columns import latent_column
 from gpnet_ray.report import latent_map
 from gpnet_ray.report.finished_run import read_finished_run
+from gpnet_ray.report.html_map import map_data
 from gpnet_ray.report.html_sigma import enrichment_tables
 from gpnet_ray.report.latent_map import MAP_FILE, read_or_make_latent_map
 from gpnet_ray.report.panels import draw_panels
@@ -173,6 +174,15 @@ def test_the_map_is_made_once_and_again_when_what_it_is_made_of_changes(
     (tmp_path / MAP_FILE).unlink()
     the_map(run_dir, tmp_path)
     assert (tmp_path / MAP_FILE).read_bytes() == kept  # the seed decides
+
+
+def test_the_map_says_of_a_pick_when_it_was_picked_and_its_sigma_with_the_unit(run_dir, tmp_path):
+    found = map_data(read_finished_run(run_dir), tmp_path)
+    assert found is not None
+    picks = {group["name"]: group for group in found["groups"]}["picks of random (8)"]
+    # The run picks with a σ of 0.3 eV/atom over the number of the cycle.
+    assert picks["ids"][2] == "mp-random-3"
+    assert picks["texts"][2] == "random: picked in cycle 3, σ 0.1 eV/atom"
 
 
 def test_a_map_of_too_many_is_one_of_a_random_sample_and_says_so(run_dir, tmp_path, monkeypatch):

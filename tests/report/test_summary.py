@@ -16,6 +16,7 @@ from gpnet_ray.errors import RunFolderError
 from gpnet_ray.gp.recalibration import fit_recalibration
 from gpnet_ray.report.page import write_report
 from gpnet_ray.report.summary import build_summary
+from gpnet_ray.report.words import radius_sentence
 
 
 def rows_of(path: Path, **wanted: Any) -> list[dict[str, Any]]:
@@ -160,22 +161,49 @@ def test_first_and_last_picks_overlap_in_no_row(make_run):
 
 
 def test_a_shrunken_radius_is_told_with_the_one_that_was_asked(make_run):
-    radius = arm_of(build_summary(make_run(strategies=["distance", "random"])), "distance")[
-        "radius"
-    ]
-    assert radius["asked"] == 0.1 * 2.5  # the configured share of the fitted length scale
-    assert radius["smallest_used"] == 0.125
-    assert radius["cycles_with_smaller_radius"] == [2]
-    assert radius["cycles"] == 8
-
-
-def test_the_asked_radius_follows_the_shortest_of_several_length_scales(make_run):
     run = make_run(strategies=["distance", "random"])
-    gp = json.loads((run / "gp.json").read_text("utf-8"))
-    gp["hyperparameters"]["length_scale"] = [7.0, 2.5, 3.0]
-    (run / "gp.json").write_text(json.dumps(gp), "utf-8")
-    write_report(run)
-    assert arm_of(build_summary(run), "distance")["radius"]["asked"] == 0.1 * 2.5
+    radius = arm_of(build_summary(run), "distance")["radius"]
+    assert (radius["asked"], radius["largest_asked"], radius["smallest_used"]) == (
+        0.25,
+        0.25,
+        0.125,
+    )
+    assert (radius["cycles_with_smaller_radius"], radius["cycles"]) == ([2], 8)
+    assert radius_sentence(radius).endswith(
+        "0.25 was asked, but in 1 of 8 cycles the batch could not be filled with it; the smallest"
+        " distance used was 0.125."
+    )
+
+
+def test_the_radius_that_was_asked_is_the_one_of_each_cycle(make_run):
+    """A share of the length scale is another distance after the network was trained again."""
+    run = make_run(strategies=["distance", "random"])
+    picks = pq.read_table(run / "picks.parquet").to_pandas()
+    is_late = (picks["strategy"] == "distance") & (picks["cycle"] > 4)
+    for columns, ending in (
+        ({"radius": 0.4, "asked_radius": 0.4}, "1 of 8 cycles"),
+        ({"radius": 0.3, "asked_radius": 0.4}, "5 of 8 cycles"),
+    ):
+        for name, value in columns.items():
+            picks.loc[is_late, name] = value
+        picks.to_parquet(run / "picks.parquet")
+        radius = arm_of(build_summary(run), "distance")["radius"]
+        assert (radius["asked"], radius["largest_asked"]) == (0.25, 0.4)
+        assert f"0.25 to 0.4 was asked, but in {ending} " in radius_sentence(radius)
+
+
+def test_where_no_batch_keeps_the_radius_a_smaller_one_is_advised():
+    never = {
+        "strategy": "distance",
+        "asked": 6.9,
+        "largest_asked": 6.9,
+        "smallest_used": 1.2,
+        "cycles_with_smaller_radius": [1, 2],
+        "cycles": 2,
+    }
+    assert radius_sentence(never).endswith("selection.distance_cutoff sets a smaller one.")
+    once = {**never, "cycles_with_smaller_radius": [1]}
+    assert radius_sentence(once).endswith("the smallest distance used was 1.2.")
 
 
 def test_rejected_materials_are_counted_by_category_the_most_frequent_first(make_run):

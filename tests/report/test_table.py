@@ -169,7 +169,7 @@ def test_every_training_of_the_network_is_told_with_what_became_of_it(make_run) 
     caption = " ".join(str(summary_table(summary).caption).split())
     assert (
         "random: the network was trained again on 28 labels (warm, 40 epochs, 61 s): validation MAE"
-        " 0.0912 before, 0.1031 after; its own output has a test MAE of 0.1122 eV/atom."
+        " 0.0912 eV/atom before, 0.1031 eV/atom after; its own output has a test MAE of 0.1122 eV/atom."
         " The old network was kept."
     ) in caption
 

@@ -12,7 +12,7 @@ from gpnet_ray.campaign.validation_task import HeldOutPrediction, Lesson
 from gpnet_ray.config import Config
 from gpnet_ray.gnn.graphs import CrystalGraphs
 from gpnet_ray.gnn.network_state import NetworkState
-from gpnet_ray.gnn.records import EpochRecord
+from gpnet_ray.gnn.records import EpochRecord, KeptEpoch
 from gpnet_ray.gp.hyperparameters import Hyperparameters
 from gpnet_ray.gp.recalibration import Recalibration
 
@@ -32,9 +32,12 @@ def predict_the_mean(
     with log.open("a") as file:
         file.write(f"{lesson.target} {','.join(lesson.test_ids)}\n")
     yield EpochRecord(1, 0.1, 0.2, 0.3, 0.0)
+    kept = KeptEpoch(0, 0.25) if initial else KeptEpoch(1, 0.3)
     mean = np.full(len(lesson.test_ids), lesson.train_labels.mean())
     fitted = Hyperparameters(kernel="rbf", amplitude=1.0, length_scale=1.0, noise_std=0.1, mean=0.0)
-    yield HeldOutPrediction(lesson.test_ids, mean, mean**0, mean, fitted, Recalibration(), (), 0.0)
+    yield HeldOutPrediction(
+        lesson.test_ids, mean, mean**0, mean, fitted, Recalibration(), (), 0.0, kept
+    )
 
 
 def calls(runs_dir: Path) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from support import small_campaign
 from typer.testing import CliRunner
 
 from gpnet_ray.actors.cluster import start_local_ray
-from gpnet_ray.campaign.telemetry import figures_of_cluster
+from gpnet_ray.campaign.telemetry import RunTags, figures_of_cluster
 from gpnet_ray.campaign.telemetry_standing import RunFigures
 from gpnet_ray.cli import app
 from gpnet_ray.errors import ClusterError
@@ -32,7 +32,7 @@ class Seen:
         at_the_end: What it said of the folder in the end.
     """
 
-    scraped: Mapping[tuple[str, str], RunFigures] = field(default_factory=dict)
+    scraped: Mapping[RunTags, RunFigures] = field(default_factory=dict)
     in_the_middle: str = ""
     of_the_cluster: str = ""
     at_the_end: str = ""
