@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from gpnet_ray.actors.pool_graphs import graphs_of_columns, graphs_of_crystals
 from gpnet_ray.latent_columns import NOT_FINITE, latent_column
 
 if TYPE_CHECKING:
     from gpnet_ray.campaign.surrogate import Surrogate
-    from gpnet_ray.data.dataset import RejectedMaterial
-    from gpnet_ray.data.structure_parsing import ParsedStructure
-    from gpnet_ray.gnn.graphs import CrystalGraphs
     from gpnet_ray.gnn.network_state import NetworkState
 
 __all__ = ["PoolFeaturizer", "featurised_schema"]
@@ -45,13 +43,17 @@ class PoolFeaturizer:
     Args:
         network: the network.
         surrogate: the whole surrogate of which the network is a part; without it there is no σ.
+        graphs_given: whether blocks are what :func:`~gpnet_ray.actors.pool_graphs.graph_columns` gives, not crystals.
     """
 
-    def __init__(self, network: NetworkState, surrogate: Surrogate | None = None) -> None:
+    def __init__(
+        self, network: NetworkState, surrogate: Surrogate | None = None, graphs_given: bool = False
+    ) -> None:
         from gpnet_ray.gnn.featurize import Featurizer
 
         self._featurizer = Featurizer(network)
         self._network = network.config
+        self._graphs_given = graphs_given
         self._surrogate = surrogate
         if surrogate is not None:
             self._posterior = surrogate.posterior()
@@ -61,11 +63,12 @@ class PoolFeaturizer:
 
         All columns are text: ``material_id``, ``structure`` (pymatgen JSON or CIF), and the numbers. Every id of
         the block is in exactly one row of the answer; rejected ones, also those of which the network makes no
-        finite numbers, have a reason and nulls.
+        finite numbers, have a reason and nulls. Or graphs, if they are given.
         """
         from gpnet_ray.data.dataset import RejectedMaterial
 
-        ids, graphs, rejected, warned = self._graphs(block)
+        graphs_of = graphs_of_columns if self._graphs_given else graphs_of_crystals
+        ids, graphs, rejected, warned = graphs_of(block, self._network)
         _, latents, predictions = self._featurizer.featurize(graphs)
         # A global feature beyond float32 is enough. The Gaussian process refuses whole blocks with such a row.
         usable = np.isfinite(latents).all(axis=1) & np.isfinite(predictions)
@@ -90,47 +93,6 @@ class PoolFeaturizer:
         # In the order of the block.
         row_of = {name: row for row, name in enumerate(table.column("material_id").to_pylist())}
         return table.take([row_of[name] for name in ids])
-
-    def _graphs(
-        self, block: pa.Table
-    ) -> tuple[list[str], CrystalGraphs, tuple[RejectedMaterial, ...], dict[str, list[str]]]:
-        from gpnet_ray.data.dataset import RejectedMaterial
-        from gpnet_ray.gnn.graphs import build_graphs
-
-        ids = [str(name).strip() for name in block.column("material_id").to_pylist()]
-        texts = block.column("structure").to_pylist()
-        features = block.select(self._network.global_features).to_pylist() or [{}] * len(ids)
-        parsed = [_parse(*row) for row in zip(ids, texts, features, strict=True)]
-        rejected = [p for p in parsed if isinstance(p, RejectedMaterial)]
-        usable = {
-            i: p for i, p in zip(ids, parsed, strict=True) if not isinstance(p, RejectedMaterial)
-        }
-        graphs, without_graph = build_graphs(
-            list(usable),
-            [p.structure for p in usable.values()],
-            cutoff_angstrom=self._network.cutoff_angstrom,
-            global_features=self._network.global_features,
-            may_be_none=True,
-        )
-        warned = {i: list(p.warnings) for i, p in usable.items() if p.warnings}
-        return ids, graphs, (*rejected, *without_graph), warned
-
-
-def _parse(
-    material_id: str, text: str | None, features: dict[str, str | None]
-) -> ParsedStructure | RejectedMaterial:
-    from gpnet_ray.data.dataset import RejectedMaterial
-    from gpnet_ray.data.raw_materials import number_or_none
-    from gpnet_ray.data.structure_parsing import BadStructureError, parse_structure
-
-    try:
-        parsed = parse_structure(text)
-    except BadStructureError as error:
-        return RejectedMaterial(material_id, error.category, error.detail, "reading the crystal")
-    for name, given in features.items():
-        number = number_or_none(given)
-        parsed.structure.properties[name] = given if number is None else number
-    return parsed
 
 
 def _filled(schema: pa.Schema, columns: dict[str, pa.Array]) -> pa.Table:

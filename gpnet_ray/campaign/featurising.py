@@ -1,8 +1,8 @@
 """A whole pool through the network, in blocks, with Ray Data: every id comes out exactly once.
 
 Blocks of crystals (text) stream through actors that hold the network, and their latents stream to the driver,
-which writes them; no stage waits for the whole of the one before it, so that memory does not grow with
-the pool.
+which writes them. Actors with GPUs are handed graphs, which tasks on CPUs make of the crystals. No stage waits for
+the whole of the one before it, so that memory does not grow with the pool.
 """
 
 from __future__ import annotations
@@ -11,21 +11,16 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import ray
 import ray.exceptions
 
-from gpnet_ray.actors.placement import (
-    ROUNDING,
-    Ask,
-    actor_environment,
-    cluster_nodes,
-    largest_share,
-    wait_for_place,
-)
+from gpnet_ray.actors.placement import actor_environment, cluster_nodes, wait_for_place
+from gpnet_ray.actors.pool_crew import PoolCrew, pool_crew, smallest_ask
 from gpnet_ray.actors.pool_featurizer import PoolFeaturizer
+from gpnet_ray.actors.pool_graphs import graph_columns
 from gpnet_ray.actors.settings import ResourcesConfig
 from gpnet_ray.campaign.pool_sources import ROWS_PER_BLOCK, PoolSource
 from gpnet_ray.campaign.ray_errors import ray_errors_explained
@@ -42,8 +37,14 @@ TRY_AGAIN = (
     " (resources.featurizer.cpus)"
 )
 
+IN_BLOCKS: dict[str, Any] = {"batch_format": "pyarrow", "batch_size": ROWS_PER_BLOCK}
+
 BLOCK_MEBIBYTES = 8
 """Size of a block (MiB): some of them have to fit into a local Ray's object store."""
+
+BLOCK_OF_GRAPHS_MEBIBYTES = 2
+"""The same where tasks make graphs (MiB): Ray Data starts no more of them than its share of the object store has room
+for, of 512 MiB eight with blocks of 2 MiB and two with blocks of 8 MiB."""
 
 
 def featurise(
@@ -73,18 +74,28 @@ def featurise(
         ClusterError: a process of the cluster was lost, and again after Ray had started it anew.
     """
     total = source.total - len(source.rejected) - n_done
-    n_actors, ask, threads = _actors(resources, total)
-    environment = actor_environment(ask, threads)
-    with _quiet_ray_data(), ray_errors_explained(TRY_AGAIN):
-        featurised = source.open(min(1.0, ask.cpus), n_done).map_batches(
+    crew = _crew(resources, total)
+    block_mebibytes = BLOCK_OF_GRAPHS_MEBIBYTES if crew.graphs_apart else BLOCK_MEBIBYTES
+    with _quiet_ray_data(block_mebibytes), ray_errors_explained(TRY_AGAIN):
+        blocks = source.open(crew.task.cpus, n_done)
+        if crew.graphs_apart:
+            # Ray Data joins steps that ask for the same: with the environment of the reading, all graphs of a
+            # file would be made in the one process that reads it.
+            blocks = blocks.map_batches(
+                graph_columns,
+                fn_args=(network.config,),
+                num_cpus=crew.task.cpus,
+                runtime_env={"env_vars": actor_environment(crew.task, 1)},
+                **IN_BLOCKS,
+            )
+        featurised = blocks.map_batches(
             PoolFeaturizer,
-            fn_constructor_args=(network, surrogate),
-            batch_format="pyarrow",
-            batch_size=ROWS_PER_BLOCK,
-            compute=ray.data.ActorPoolStrategy(size=n_actors),
-            num_cpus=ask.cpus,
-            num_gpus=ask.gpus,
-            runtime_env={"env_vars": environment},
+            fn_constructor_args=(network, surrogate, crew.graphs_apart),
+            compute=ray.data.ActorPoolStrategy(size=crew.n_actors),
+            num_cpus=crew.actor.cpus,
+            num_gpus=crew.actor.gpus,
+            runtime_env={"env_vars": actor_environment(crew.actor, crew.threads)},
+            **IN_BLOCKS,
         )
         with progress.task("Featurising", total=total, unit="crystals") as task:
             for table in featurised.iter_batches(batch_size=None, batch_format="pyarrow"):
@@ -92,35 +103,23 @@ def featurise(
                 task.advance(table.num_rows)
 
 
-def _actors(resources: ResourcesConfig, total: int) -> tuple[int, Ask, int]:
-    """How many actors there are, what each asks for, and its threads.
-
-    One for every GPU (or share of one), or as many as the CPUs have threads for; no more than blocks.
+def _crew(resources: ResourcesConfig, total: int) -> PoolCrew:
+    """What featurises so many crystals.
 
     Raises:
-        ClusterError: there is no place for a single one within the deadline.
+        ClusterError: there is no place for a single actor within the deadline.
     """
-    wanted = resources.featurizer
-    has_gpus = any(node.gpus >= 1 for node in cluster_nodes())
-    gpus = wanted.gpus if wanted.gpus is not None else float(has_gpus)
-    cpus = wanted.cpus or 1.0
-    wait_for_place("the actors that featurise have", Ask(cpus, gpus), resources)
-    nodes = cluster_nodes()
-    possible = sum(
-        int((node.gpus / gpus if gpus else node.cpus / cpus) + ROUNDING) for node in nodes
-    )
-    n_actors = max(1, min(possible, -(-total // ROWS_PER_BLOCK)))
-    # One more: a share of a CPU is left for what reads or generates the blocks.
-    share = largest_share(n_actors + 1, nodes, at_most=cpus)
-    return n_actors, Ask(share, gpus), max(1, int(cpus))
+    alone = smallest_ask(resources.featurizer, cluster_nodes())
+    wait_for_place("the actors that featurise have", alone, resources)
+    return pool_crew(resources.featurizer, cluster_nodes(), -(-total // ROWS_PER_BLOCK))
 
 
 @contextmanager
-def _quiet_ray_data() -> Iterator[None]:
+def _quiet_ray_data(block_mebibytes: int) -> Iterator[None]:
     """Keep the order of blocks, and Ray Data's own bars and log lines off the terminal, here alone."""
     mine = ray.data.DataContext.get_current().copy()
     mine.execution_options.preserve_order = True
-    mine.target_max_block_size = BLOCK_MEBIBYTES * 2**20
+    mine.target_max_block_size = block_mebibytes * 2**20
     mine.enable_progress_bars = False
     logger = logging.getLogger("ray.data")
     level = logger.level

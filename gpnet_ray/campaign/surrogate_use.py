@@ -17,10 +17,11 @@ from gpnet_ray.campaign.latent_folder import (
     cache_key,
     copy_latents,
     featurised_from,
+    keep_latents,
     write_latents,
 )
 from gpnet_ray.campaign.rejected import none_usable, split_rejected
-from gpnet_ray.data.pool_folder import MANIFEST
+from gpnet_ray.errors import DataError
 from gpnet_ray.output_place import check_new_folder
 from gpnet_ray.progress import Progress
 
@@ -48,7 +49,8 @@ def featurise_into(
         folder: Empty, or not there yet.
         source: The crystals.
         network: The network.
-        cache: Folder of folders named by the hash of network and crystals; what is not there yet is added.
+        cache: Folder of folders named by the hash of network and crystals; what is not there yet, or no longer as
+            it was written, is added.
         resources: How many actors, with how many threads or GPUs.
         progress: Where progress is shown.
 
@@ -61,20 +63,32 @@ def featurise_into(
     """
     check_new_folder(folder)
     kept = None if cache is None else cache / cache_key(network, source.fingerprint)
-    if kept is not None and (kept / MANIFEST).is_file():
-        progress.line(f"Latents of the same network and crystals are in {kept}: not computed again")
-        return copy_latents(kept, folder)
+    if kept is not None and kept.is_dir():
+        try:
+            content = copy_latents(kept, folder, progress=progress)
+        except DataError as error:
+            progress.line(
+                f"Warning: what the cache holds is not what was written, and is computed again: {error}"
+            )
+        else:
+            progress.line(
+                f"Latents of the same network and crystals were in {kept}: not computed again"
+            )
+            return content
     about = featurised_from(source, network)
     start = time.monotonic()
     with connected(resources):
         tables = featurise(source, network, resources=resources, progress=progress)
         said = say_warnings(tables, progress)
-        content = write_latents(kept or folder, said, rejected=source.rejected, about=about)
+        if kept is None:
+            content = write_latents(folder, said, rejected=source.rejected, about=about)
+        else:
+            keep_latents(kept, said, rejected=source.rejected, about=about)
     seconds = time.monotonic() - start
     progress.line(
         f"{source.total} crystals in {seconds:.1f} s, {source.total / seconds:.0f} a second"
     )
-    return content if kept is None else copy_latents(kept, folder)
+    return content if kept is None else copy_latents(kept, folder, progress=progress)
 
 
 def predict_pool(
