@@ -113,7 +113,10 @@ def graphs_of_columns(block: pa.Table, network: NetworkConfig) -> BlockGraphs:
     said = block.filter(pc.is_valid(block.column("warnings"))).select(["material_id", "warnings"])
     graphs = CrystalGraphs(
         ids=tuple(good.column("material_id").to_pylist()),
-        **{name: _flat(good.column(name)) for name in (*OF_ATOMS, *OF_BONDS)},
+        atomic_numbers=_flat(good.column("atomic_numbers")),
+        bond_sources=_flat(good.column("bond_sources")),
+        bond_targets=_flat(good.column("bond_targets")),
+        bond_lengths_angstrom=_flat(good.column("bond_lengths_angstrom")),
         atom_offsets=_offsets(good.column(OF_ATOMS[0])),
         bond_offsets=_offsets(good.column(OF_BONDS[0])),
         cutoff_angstrom=network.cutoff_angstrom,
