@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from gpnet_ray.campaign.pool_session import PoolSession
     from gpnet_ray.campaign.preparation import load_dataset
     from gpnet_ray.campaign.repeats import run_repeats
-    from gpnet_ray.campaign.surrogate import load_surrogate
-    from gpnet_ray.campaign.train import train_network
+    from gpnet_ray.campaign.surrogate import Surrogate, load_surrogate
+    from gpnet_ray.campaign.surrogate_use import predict
+    from gpnet_ray.campaign.train import train_network, train_surrogate
     from gpnet_ray.campaign.validation import validate
     from gpnet_ray.config import Config
     from gpnet_ray.config_layers import load_config
@@ -38,6 +39,7 @@ __all__ = [
     "MaterialsDataset",
     "PoolSession",
     "Split",
+    "Surrogate",
     "__version__",
     "hypothetical_dataset",
     "load_config",
@@ -45,11 +47,13 @@ __all__ = [
     "load_surrogate",
     "make_progress",
     "make_split",
+    "predict",
     "read_dataset",
     "read_partly_labelled",
     "read_targets",
     "run_repeats",
     "train_network",
+    "train_surrogate",
     "validate",
 ]
 
@@ -64,17 +68,20 @@ _HOME = {
     "MaterialsDataset": "gpnet_ray.data.dataset",
     "PoolSession": "gpnet_ray.campaign.pool_session",
     "Split": "gpnet_ray.data.splits",
+    "Surrogate": "gpnet_ray.campaign.surrogate",
     "hypothetical_dataset": "gpnet_ray.data.hypothetical_oxides",
     "load_config": "gpnet_ray.config_layers",
     "load_dataset": "gpnet_ray.campaign.preparation",
     "load_surrogate": "gpnet_ray.campaign.surrogate",
     "make_progress": "gpnet_ray.progress",
     "make_split": "gpnet_ray.data.splits",
+    "predict": "gpnet_ray.campaign.surrogate_use",
     "read_dataset": "gpnet_ray.data.readers",
     "read_partly_labelled": "gpnet_ray.data.readers",
     "read_targets": "gpnet_ray.data.readers",
     "run_repeats": "gpnet_ray.campaign.repeats",
     "train_network": "gpnet_ray.campaign.train",
+    "train_surrogate": "gpnet_ray.campaign.train",
     "validate": "gpnet_ray.campaign.validation",
 }
 

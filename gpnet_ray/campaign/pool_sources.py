@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from gpnet_ray import __version__
-from gpnet_ray.data.dataset import RejectedMaterial, check_unique_ids
+from gpnet_ray.data.dataset import MaterialsDataset, RejectedMaterial, check_unique_ids
 from gpnet_ray.data.parser_warnings import ParserWarnings
 from gpnet_ray.data.plain_columns import refuse_objects
 from gpnet_ray.data.raw_materials import ColumnNames, check_columns, id_text
@@ -33,6 +33,7 @@ from gpnet_ray.progress import NullProgress, Progress
 __all__ = [
     "EMBEDDED",
     "PoolSource",
+    "dataset_source",
     "embedded_oxides",
     "holds_one_crystal",
     "pool_source",
@@ -123,9 +124,17 @@ def pool_source(
         global_features=features,
         progress=progress,
     )
-    texts = [structure_text(s) for s in read.structures]
-    numbers = {name: [s.properties[name] for s in read.structures] for name in features}
-    return _in_memory(dataset, read.ids, texts, read.rejected, numbers)
+    return dataset_source(read, global_features=features, name=dataset)
+
+
+def dataset_source(
+    dataset: MaterialsDataset, *, global_features: Sequence[str] = (), name: str | None = None
+) -> PoolSource:
+    """The crystals of a dataset that was read already."""
+    texts = [structure_text(s) for s in dataset.structures]
+    # What is missing is named when the crystal is rejected.
+    numbers = {key: [s.properties.get(key) for s in dataset.structures] for key in global_features}
+    return _in_memory(name or dataset.source, dataset.ids, texts, dataset.rejected, numbers)
 
 
 def embedded_oxides(count: int, *, seed: int) -> PoolSource:
@@ -278,7 +287,7 @@ def _in_memory(
     ids: Sequence[str],
     texts: Sequence[str],
     rejected: tuple[RejectedMaterial, ...],
-    features: Mapping[str, Sequence[float]],
+    features: Mapping[str, Sequence[object]],
 ) -> PoolSource:
     def open_dataset(cpus: float, n_done: int) -> Any:
         import ray.data

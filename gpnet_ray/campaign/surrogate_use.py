@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from gpnet_ray.actors.cluster import connected
 from gpnet_ray.actors.settings import ResourcesConfig
+from gpnet_ray.campaign.arguments import check_is_dataset, check_is_surrogate
 from gpnet_ray.campaign.featurised_warnings import say_warnings
 from gpnet_ray.campaign.featurising import featurise
 from gpnet_ray.campaign.latent_folder import (
@@ -20,18 +21,22 @@ from gpnet_ray.campaign.latent_folder import (
     keep_latents,
     write_latents,
 )
+from gpnet_ray.campaign.pool_sources import dataset_source
 from gpnet_ray.campaign.rejected import none_usable, split_rejected
-from gpnet_ray.errors import DataError
+from gpnet_ray.config import Config
+from gpnet_ray.errors import DataError, InputError
 from gpnet_ray.output_place import check_new_folder
-from gpnet_ray.progress import Progress
+from gpnet_ray.progress import NullProgress, Progress
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from gpnet_ray.campaign.pool_sources import PoolSource
     from gpnet_ray.campaign.surrogate import Surrogate
-    from gpnet_ray.data.dataset import RejectedMaterial
+    from gpnet_ray.data.dataset import MaterialsDataset, RejectedMaterial
     from gpnet_ray.gnn.network_state import NetworkState
 
-__all__ = ["featurise_into", "predict_pool"]
+__all__ = ["featurise_into", "predict", "predict_pool"]
 
 
 def featurise_into(
@@ -135,6 +140,53 @@ def predict_pool(
     if surrogate is not None and level is not None:
         predictions = _with_interval(predictions, surrogate, level)
     return predictions.replace_schema_metadata({b"unit": network.unit.encode()}), rejected
+
+
+def predict(
+    surrogate: Surrogate,
+    dataset: MaterialsDataset,
+    *,
+    level: float | None = None,
+    config: Config | None = None,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Predict the target of crystals with its σ.
+
+    Args:
+        surrogate: Network and Gaussian process, from ``load_surrogate`` or ``train_surrogate``.
+        dataset: The crystals; labels are not looked at.
+        level: Share of observations that an interval is to hold, between 0 and 1; ``None``: no intervals.
+        config: Its ``resources`` are used.
+        progress: Where progress is shown; nowhere where left out.
+
+    Returns:
+        A row an id of the dataset, in its order, then what it had rejected: ``material_id``, ``mean`` and ``sigma`` of an
+        observation, ``network_prediction``, with a level ``lower`` and ``upper`` (target's unit), and ``rejected``:
+        empty, or why there are no numbers (NaN).
+
+    Raises:
+        DataError: none of the crystals could be used.
+        InputError: no such level, or something else than a surrogate or a dataset.
+    """
+    check_is_surrogate(surrogate)
+    check_is_dataset(dataset)
+    if level is not None and not 0 < level < 1:
+        raise InputError(f"level {level}: the share has to lie between 0 and 1")
+    network = surrogate.network
+    source = dataset_source(dataset, global_features=network.config.global_features)
+    predictions, rejected = predict_pool(
+        source,
+        network,
+        surrogate,
+        level=level,
+        resources=(config or Config()).resources,
+        progress=progress or NullProgress(),
+    )
+    table = predictions.to_pandas().set_index("material_id")
+    reasons = {r.material_id: f"{r.category}: {r.reason}" for r in rejected}
+    ids = [*dataset.ids, *(r.material_id for r in dataset.rejected)]
+    found = table.reindex(ids).rename_axis("material_id").reset_index()
+    return found.assign(rejected=[reasons.get(i, "") for i in ids])
 
 
 def _with_interval(predictions: pa.Table, surrogate: Surrogate, level: float) -> pa.Table:
