@@ -149,7 +149,13 @@ def test_a_run_starts_from_a_pretrained_network_and_its_folder_predicts(
     surrogate = load_surrogate(str(folder))
     assert surrogate is not None
     picks = pq.read_table(folder / "picks.parquet").column("material_id").to_pylist()
-    train = json.loads((folder / "split.json").read_text())["train"]
+    split = json.loads((folder / "split.json").read_text())
+    train = split["train"]
+    # The first network has learned from all rows but those that it held out.
+    n_test, n_pool = (len(set(split[p]).difference(first.held_out_ids)) for p in ("test", "pool"))
+    assert n_test > 0
+    said = f"Warning: {n_test} of 8 test rows and {n_pool} of {len(split['pool'])} pool rows had"
+    assert said in " ".join(done.stdout.split())
     assert set(surrogate.ids) == {*train, *picks}
 
     rock_salt("Mg", 4.2).to(filename=str(tmp_path / "mgo.cif"))
