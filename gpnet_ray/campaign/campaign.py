@@ -258,7 +258,7 @@ class Campaign:
                 )
             watch.ended(arms[-1])
         desk.collect("before the run ends")
-        write_run(context, arms, problem, split, reference, first.latents, desk.bought())
+        write_run(context, arms, problem, split, reference, first, desk.bought())
         journal.append(
             {"event": "finished", "strategies": list(context.config.selection.strategies)}
         )

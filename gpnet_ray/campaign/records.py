@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,8 @@ import numpy as np
 from gpnet_ray.campaign.arm_record import ArmResult
 from gpnet_ray.campaign.context import RunContext
 from gpnet_ray.campaign.machine import machine, versions
+from gpnet_ray.campaign.networks import Representation
 from gpnet_ray.campaign.preparation import Problem, values_of
-from gpnet_ray.campaign.stages import Latents
 from gpnet_ray.campaign.surrogate import labelled_table
 from gpnet_ray.campaign.tables import (
     materials_table,
@@ -62,18 +63,19 @@ def write_run(
     problem: Problem,
     split: Split,
     reference: Mapping[str, float],
-    latents: Latents,
+    first: Representation,
     bought: Mapping[str, float],
 ) -> None:
     """Write the labels that were bought, what was run on what, and how long each stage took (s).
 
     ``bought`` has those, too, that were made ahead for a pick which was planned again without it.
     """
-    dataset = problem.dataset
+    dataset, latents, kept = problem.dataset, first.latents, first.network.kept
     network_error = latents.predictions[latents.rows(split.test)] - values_of(reference, split.test)
     content = {
         **_about(context, problem, split),
         "network_test_mae": float(np.abs(network_error).mean()),
+        "network_kept": asdict(kept) if kept else None,
         "numerics": {
             arm.strategy: {"jitter": arm.jitter, "clipped_variances": arm.n_clipped} for arm in arms
         },

@@ -73,8 +73,9 @@ def _training(run: FinishedRun, summary: Mapping[str, Any]) -> Drawing:
         ylabel=f"{quantity(summary)}, MAE ({summary['unit']})",
         best_epoch=network["best_epoch"],
     )
+    whose = f"of epoch {network['best_epoch']:,}" if network["best_epoch"] else "it began from"
     kept = (
-        f" The weights of epoch {network['best_epoch']:,} were kept (validation MAE "
+        f" The weights {whose} were kept (validation MAE "
         f"{error_text(network['best_validation_mae'])} {summary['unit']})."
         if network["best_epoch"] is not None
         else ""

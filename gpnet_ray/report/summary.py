@@ -287,11 +287,16 @@ def _network(run: FinishedRun) -> dict[str, Any]:
         "best_validation_mae": None,
         "train_mae_at_best_epoch": None,
     }
+    kept = run.info.get("network_kept")
     if np.isfinite(history["validation_mae"]).any():
         best = int(np.nanargmin(history["validation_mae"]))
         network["best_epoch"] = int(history["epoch"][best])
         network["best_validation_mae"] = float(history["validation_mae"][best])
         network["train_mae_at_best_epoch"] = float(history["train_mae"][best])
+        if kept and kept["epoch"] == 0:
+            # No epoch was better than the network that the training began from.
+            network |= {"best_epoch": 0, "best_validation_mae": kept["validation_mae"]}
+            network["train_mae_at_best_epoch"] = None
     return network
 
 

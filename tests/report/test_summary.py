@@ -227,6 +227,16 @@ def test_the_best_epoch_is_the_one_with_the_lowest_validation_error(make_run):
     assert (network["best_epoch"], network["best_validation_mae"]) == (5, 0.6 / 5)
 
 
+def test_where_no_epoch_was_better_the_first_network_is_the_one_that_was_kept(make_run):
+    run = make_run()
+    info = json.loads((run / "run.json").read_text())
+    info["network_kept"] = {"epoch": 0, "validation_mae": 0.05}
+    (run / "run.json").write_text(json.dumps(info))
+    network = build_summary(run)["network"]
+    assert (network["best_epoch"], network["best_validation_mae"]) == (0, 0.05)
+    assert "weights it began from were kept (validation MAE 0.0500" in write_report(run).read_text("utf-8")
+
+
 def test_unknown_errors_are_null_and_the_file_is_strict_json(make_run):
     run = make_run(unlabelled_known=False)
     table = pq.read_table(run / "metrics.parquet")
