@@ -13,6 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gpnet_ray.gnn.flat_arrays import offsets_of
+
 if TYPE_CHECKING:
     from gpnet_ray.config import NetworkConfig
     from gpnet_ray.data.dataset import RejectedMaterial
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["BlockGraphs", "graph_columns", "graphs_of_columns", "graphs_of_crystals"]
 
 REASON = ("category", "where", "reason")
-OF_ATOMS = ("atomic_numbers",)
 OF_BONDS = ("bond_sources", "bond_targets", "bond_lengths_angstrom")
 
 
@@ -91,7 +92,7 @@ def graph_columns(block: pa.Table, network: NetworkConfig) -> pa.Table:
         np.full(len(graphs), graphs.state.shape[1]),
     )
     columns: dict[str, pa.Array] = {"material_id": pa.array(ids, pa.string())}
-    columns |= {name: _lists(getattr(graphs, name), counts[0]) for name in OF_ATOMS}
+    columns["atomic_numbers"] = _lists(graphs.atomic_numbers, counts[0])
     columns |= {name: _lists(getattr(graphs, name), counts[1]) for name in OF_BONDS}
     columns["state"] = _lists(graphs.state.ravel(), counts[2])
     columns["warnings"] = pa.array([warned.get(i) for i in ids], pa.list_(pa.string()))
@@ -103,7 +104,7 @@ def graph_columns(block: pa.Table, network: NetworkConfig) -> pa.Table:
 
 
 def graphs_of_columns(block: pa.Table, network: NetworkConfig) -> BlockGraphs:
-    """The reverse: what :func:`graph_columns` was given the crystals of, in any number of blocks."""
+    """The reverse of :func:`graph_columns`; names of crystals, which trainings need, are left out."""
     from gpnet_ray.data.dataset import RejectedMaterial
     from gpnet_ray.gnn.graphs import CrystalGraphs
 
@@ -117,8 +118,8 @@ def graphs_of_columns(block: pa.Table, network: NetworkConfig) -> BlockGraphs:
         bond_sources=_flat(good.column("bond_sources")),
         bond_targets=_flat(good.column("bond_targets")),
         bond_lengths_angstrom=_flat(good.column("bond_lengths_angstrom")),
-        atom_offsets=_offsets(good.column(OF_ATOMS[0])),
-        bond_offsets=_offsets(good.column(OF_BONDS[0])),
+        atom_offsets=_offsets(good.column("atomic_numbers")),
+        bond_offsets=_offsets(good.column("bond_sources")),
         cutoff_angstrom=network.cutoff_angstrom,
         global_features=network.global_features,
         state=_flat(good.column("state")).reshape(good.num_rows, len(network.global_features)),
@@ -150,8 +151,7 @@ def _parse(
 
 def _lists(flat: npt.NDArray[Any], counts: npt.NDArray[np.int64]) -> pa.LargeListArray:
     """Values of all crystals behind each other as one list a crystal."""
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(flat))
+    return pa.LargeListArray.from_arrays(pa.array(offsets_of(counts)), pa.array(flat))
 
 
 def _flat(column: pa.ChunkedArray) -> npt.NDArray[Any]:
@@ -162,5 +162,4 @@ def _flat(column: pa.ChunkedArray) -> npt.NDArray[Any]:
 
 def _offsets(column: pa.ChunkedArray) -> npt.NDArray[np.int64]:
     """The reverse of :func:`_lists`: where each crystal begins, and where the last one ends."""
-    counts = pc.list_value_length(column).to_numpy()
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return offsets_of(pc.list_value_length(column).to_numpy())
