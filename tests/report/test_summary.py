@@ -234,7 +234,9 @@ def test_where_no_epoch_was_better_the_first_network_is_the_one_that_was_kept(ma
     (run / "run.json").write_text(json.dumps(info))
     network = build_summary(run)["network"]
     assert (network["best_epoch"], network["best_validation_mae"]) == (0, 0.05)
-    assert "weights it began from were kept (validation MAE 0.0500" in write_report(run).read_text("utf-8")
+    assert "weights it began from were kept (validation MAE 0.0500" in write_report(run).read_text(
+        "utf-8"
+    )
 
 
 def test_unknown_errors_are_null_and_the_file_is_strict_json(make_run):
