@@ -98,7 +98,16 @@ def test_a_validation_calls_no_row_unseen_that_its_first_network_was_trained_on(
         if known:
             learned = TrainedRows.of(build_graphs(ids, structures, cutoff_angstrom=4.0)[0])
     network(learned).save(tmp_path / "network")
-    data = ("--dataset", str(tmp_path / "oxides.parquet"), "--target", "energy", "--folds", "4")
+    data = (
+        "--dataset",
+        str(tmp_path / "oxides.parquet"),
+        "--target",
+        "energy",
+        "--unit",
+        "eV/atom",
+        "--folds",
+        "4",
+    )
     where = ("--runs-dir", str(tmp_path / "runs"), "--name", "v")
     given = (*data, *where, *TINY_NETWORK, "--pretrained", str(tmp_path / "network"))
     done = CliRunner().invoke(app, ["validate", *given])

@@ -82,6 +82,7 @@ def test_a_block_without_a_usable_crystal_passes():
     assert found.column("category").to_pylist() == ["does not parse"]
 
 
+@pytest.mark.long
 def test_two_stages_on_ray_give_the_rows_of_one_and_do_not_run_where_crystals_are_read(
     small_ray, monkeypatch, tmp_path
 ):

@@ -18,7 +18,7 @@ from gpnet_ray.config import Config
 from gpnet_ray.gnn.network_state import NetworkState
 from gpnet_ray.gp.calibrated_fit import fit_calibrated
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.long
 
 N_LABELLED, N_ALL = 44, 56
 HELD_OUT = tuple(f"m-{n:03d}" for n in range(1, N_LABELLED, 2))  # 22, one more than it takes

@@ -151,6 +151,7 @@ def test_a_cycle_before_a_training_has_a_row_with_each_network(retrained: Any) -
     assert last["network_test_mae"] == pytest.approx(mae, rel=1e-12)
 
 
+@pytest.mark.long
 def test_a_run_cut_off_in_a_training_ends_with_the_same_picks(
     retrained: Any, tmp_path: Path
 ) -> None:

@@ -42,7 +42,7 @@ print("script ends", flush=True)
 OURS = "127.0.0.1"
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_session_that_nobody_closed_ends_with_its_ray_and_starts_no_open_one(
     tmp_path: Path,
 ) -> None:

@@ -160,7 +160,16 @@ def test_no_held_out_crystal_is_learned_from_under_another_pressure(
     ]
     write_parquet(tmp_path / "oxides.parquet", made)
     (tmp_path / "runs").mkdir()
-    options = ("--target", "energy", "--folds", "4", "--global-feature", "pressure_GPa")
+    options = (
+        "--target",
+        "energy",
+        "--unit",
+        "eV/atom",
+        "--folds",
+        "4",
+        "--global-feature",
+        "pressure_GPa",
+    )
     done = validate(tmp_path, *options)
     assert done.exit_code == 0, done.output
     table = predictions(tmp_path)

@@ -74,7 +74,7 @@ def test_an_occupied_folder_is_refused_in_one_line_before_anything_is_trained(
     assert "runs/other holds no run to resume" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_what_was_cut_off_goes_on_to_the_same_end_with_the_network_of_its_folder(
     small_ray: None, script: Script, tmp_path: Path
 ) -> None:

@@ -23,7 +23,7 @@ from gpnet_ray.gp.fit_records import FitResult
 from gpnet_ray.gp.hyperparameters import Hyperparameters
 from gpnet_ray.gp.recalibration import Recalibration
 
-DATA = ("--dataset", "oxides.parquet", "--target", "energy", *TINY_NETWORK)
+DATA = ("--dataset", "oxides.parquet", "--target", "energy", "--unit", "eV/atom", *TINY_NETWORK)
 
 
 class Stage:
