@@ -158,7 +158,8 @@ def test_labels_bought_ahead_and_never_picked_are_in_the_runs_surrogate(
     problem: Any = SimpleNamespace(dataset=SimpleNamespace(unit="eV"))
     split = Split(train=("a",), pool=("b", "c"), test=("d",))
     latents = Latents(ids, np.zeros((4, 2), np.float32), np.zeros(4))
+    first: Any = SimpleNamespace(latents=latents, network=SimpleNamespace(kept=None))
     known = {"a": 1.0, "d": 4.0}
-    records.write_run(context, [], problem, split, known, latents, {"c": 3.0, "d": 4.0})
+    records.write_run(context, [], problem, split, known, first, {"c": 3.0, "d": 4.0})
     table = written["labelled"].to_pydict()
     assert (table["material_id"], table["label"]) == (["a", "c"], [1.0, 3.0])
