@@ -26,11 +26,8 @@ def check_is_dataset(dataset: object, *, what: str = "a dataset") -> None:
     Raises:
         InputError: says how one is made.
     """
-    if not isinstance(dataset, MaterialsDataset):
-        raise InputError(
-            f"{what} is wanted, not {_shown(dataset)}; read one with"
-            ' read_dataset("oxides.parquet", target="e_form", unit="eV/atom")'
-        )
+    how = 'read one with read_dataset("oxides.parquet", target="e_form", unit="eV/atom")'
+    _check_is(dataset, MaterialsDataset, f"{what} is wanted", how)
 
 
 def check_is_config(config: object) -> None:
@@ -39,11 +36,8 @@ def check_is_config(config: object) -> None:
     Raises:
         InputError: says how they are made.
     """
-    if not isinstance(config, Config):
-        raise InputError(
-            f"settings are wanted as a Config, not {_shown(config)}; make one with"
-            ' load_config(overrides={"seed": 1}) or load_config(file="run.yaml")'
-        )
+    how = 'make one with load_config(overrides={"seed": 1}) or load_config(file="run.yaml")'
+    _check_is(config, Config, "settings are wanted as a Config", how)
 
 
 def check_is_surrogate(surrogate: object) -> None:
@@ -52,11 +46,8 @@ def check_is_surrogate(surrogate: object) -> None:
     Raises:
         InputError: says how one is read.
     """
-    if not isinstance(surrogate, Surrogate):
-        raise InputError(
-            f"a surrogate is wanted, not {_shown(surrogate)}; read one with load_surrogate(FOLDER), which gives"
-            " None where the folder holds a network alone"
-        )
+    how = "read one with load_surrogate(FOLDER), which gives None where the folder holds a network alone"
+    _check_is(surrogate, Surrogate, "a surrogate is wanted", how)
 
 
 def check_is_oracle(oracle: object) -> None:
@@ -90,6 +81,11 @@ def sending(oracle: object) -> Iterator[None]:
             f" {' '.join(why)}. Make what cannot be copied (locks, connections, open files, calculators) in its method"
             " label and not in its constructor"
         ) from None
+
+
+def _check_is(value: object, kind: type, wanted: str, how: str) -> None:
+    if not isinstance(value, kind):
+        raise InputError(f"{wanted}, not {_shown(value)}; {how}")
 
 
 def _shown(value: object) -> str:

@@ -142,13 +142,14 @@ def _of_mean_curves(
     seeds: Iterable[Sequence[LearningCurve]], arm: str, baseline: str, measure: Measure
 ) -> dict[str, Any] | None:
     """Compare the means over the seeds that have both curves."""
-    named = [{curve.arm: curve for curve in of_seed} for of_seed in seeds]
-    both = [of_seed for of_seed in named if arm in of_seed and baseline in of_seed]
+    pair = (arm, baseline)
+    named = [{c.arm: c for c in of_seed if c.arm in pair} for of_seed in seeds]
+    both = [of_seed for of_seed in named if len(of_seed) == 2]
     start = max((int(c.n_labelled[0]) for of_seed in both for c in of_seed.values()), default=0)
     end = min((int(c.n_labelled[-1]) for of_seed in both for c in of_seed.values()), default=-1)
     if start > end:
         return None
-    means = (curve_band([of_seed[name] for of_seed in both]).mean_curve for name in (arm, baseline))
+    means = (curve_band([of_seed[name] for of_seed in both]).mean_curve for name in pair)
     return {**asdict(compare_two(*means, measure=measure)), "n": len(both)}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -134,7 +135,9 @@ def _take_away(folder: RunFolder, *, was_there: bool) -> None:
             half.unlink(missing_ok=True)
     shutil.rmtree(folder.network, ignore_errors=True)
     if not was_there:
-        folder.path.rmdir()
+        # What somebody else has put there stays, and does not hide why the training failed.
+        with suppress(OSError):
+            folder.path.rmdir()
 
 
 def _how_good(state: NetworkState) -> str:

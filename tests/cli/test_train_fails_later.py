@@ -121,6 +121,19 @@ def test_a_network_that_cannot_be_written_leaves_no_folder(
     assert not (tmp_path / "new").exists()
 
 
+def test_what_somebody_else_put_there_stays_and_does_not_hide_why_a_training_failed(
+    stage: type[Stage], run_here: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverges(*_: object, **__: object) -> None:
+        (tmp_path / "new" / "notes.txt").write_text("mine")
+        raise NumericalError("the loss became infinite")
+
+    monkeypatch.setattr(Stage, "train", diverges)
+    done = run_here("train", *DATA, "--out", "new")
+    assert (done.returncode, done.stderr.strip()) == (1, "Error: the loss became infinite")
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["notes.txt"]
+
+
 def test_latents_too_narrow_for_the_projection_are_refused_before_the_training(
     stage: type[Stage], run_here: Run, tmp_path: Path
 ) -> None:
